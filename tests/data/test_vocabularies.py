@@ -1,0 +1,138 @@
+"""Shipped vocabularies against the published counts; malformed files; users' class lists."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maskclippp.data.vocabularies import (
+    builtin_vocabularies,
+    load_vocabulary,
+    parse_class_list,
+    seen_classes,
+    split_synonyms,
+)
+from maskclippp.data.vocabularies.templates import TEMPLATES, get_templates
+from maskclippp.utils.errors import UserError
+
+# name: classes, synonyms, seen after coco_stuff_171, seen after coco_panoptic_133
+COUNTS = {
+    "ade20k_150": (150, 403, 67, 64),
+    "ade20k_847": (847, 1342, 115, 101),
+    "pascal_context_59": (59, 160, 51, 51),
+    "pascal_context_459": (459, 559, 94, 85),
+    "pascal_voc_20": (20, 79, 20, 20),
+    "pascal_voc_21": (21, 153, 21, 21),
+    "coco_stuff_171": (171, 328, 171, 135),
+    "coco_panoptic_133": (133, 254, 131, 133),
+    "cityscapes_19": (19, 60, 17, 17),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_counts(name: str) -> None:
+    vocabulary = load_vocabulary(name)
+    entries = vocabulary.class_entries
+    stuff = load_vocabulary("coco_stuff_171").class_entries
+    panoptic = load_vocabulary("coco_panoptic_133").class_entries
+    synonyms = [synonym for entry in entries for synonym in split_synonyms(entry)]
+    counts = (len(vocabulary), len(synonyms), sum(seen_classes(entries, stuff)), sum(seen_classes(entries, panoptic)))
+    assert counts == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", builtin_vocabularies())
+def test_every_shipped_file_is_sound(name: str) -> None:
+    vocabulary = load_vocabulary(name)
+    assert len(set(vocabulary.ids)) == len(vocabulary.ids) == len(vocabulary.is_thing) == len(vocabulary)
+    assert [tuple(split_synonyms(entry)) for entry in vocabulary.class_entries] == list(vocabulary.names)
+    assert all(synonym == synonym.strip() for synonyms in vocabulary.names for synonym in synonyms)
+
+
+def test_things_of_the_panoptic_vocabularies() -> None:
+    assert load_vocabulary("coco_panoptic_133").is_thing == (True,) * 80 + (False,) * 53
+    assert sum(load_vocabulary("ade20k_150").is_thing) == 100
+    cityscapes = load_vocabulary("cityscapes_19")
+    assert [i for i, thing in zip(cityscapes.ids, cityscapes.is_thing, strict=True) if thing] == [
+        24, 25, 26, 27, 28, 31, 32, 33,
+    ]  # fmt: skip
+
+
+def test_seen_is_exact_and_case_sensitive() -> None:
+    assert seen_classes(["human, man", "Dog", "sky"], ["person,human", "dog", "sky"]) == [True, False, True]
+
+
+def test_split_keeps_repetitions_and_inner_blanks() -> None:
+    assert split_synonyms("a, b,c ,a") == ["a", "b", "c ", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# only a comment\n", "has no classes"),
+        ("0\tthing\tcat\n1\tthing\tcat\n", r"line 2: class 'cat' is listed twice"),
+        ("0\tthing\tcat\n0\tthing\tdog\n", r"line 2: id 0 is already used in line 1"),
+        ("0\tthing\tcat,,dog\n", r"line 1: empty class name or stray comma"),
+        ("0\tthing\t\n", r"line 1: empty class name"),
+        ("zero\tthing\tcat\n", r"line 1: id 'zero'"),
+        ("0\tanimal\tcat\n", r"line 1: 'animal' is neither"),
+        ("# x\n0 thing cat\n", r"line 2: 1 tab-separated fields"),
+    ],
+)
+def test_malformed_files(tmp_path, text: str, message: str) -> None:
+    path = tmp_path / "mine.tsv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        load_vocabulary(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_own_file_and_wrong_names(tmp_path) -> None:
+    path = tmp_path / "mine.tsv"
+    path.write_text("# mine\r\n7\tthing\tcat, kitten\r\n9\tstuff\tsky\r\n")
+    vocabulary = load_vocabulary(path)
+    assert (vocabulary.name, vocabulary.ids, vocabulary.is_thing) == ("mine", (7, 9), (True, False))
+    assert vocabulary.class_entries == ["cat,kitten", "sky"]
+    with pytest.raises(UserError, match="did you mean .*ade20k_150"):
+        load_vocabulary("ade20k_15")
+    with pytest.raises(UserError, match="cannot read vocabulary"):
+        load_vocabulary(tmp_path / "absent.tsv")
+
+
+def test_class_list() -> None:
+    assert parse_class_list(["cat, kitten", " big  dog "]) == ["cat,kitten", "big dog"]
+    assert parse_class_list("# mine\ncat, kitten; dog\n\nsky\n") == ["cat,kitten", "dog", "sky"]
+    assert parse_class_list(["cat,cat"]) == ["cat,cat"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "is empty"),
+        ("\n# nothing\n", "is empty"),
+        (["cat", " "], "class 2 has no name"),
+        ("cat;;dog", "class 2 has no name"),
+        (["sky", "a,,b"], r"class 2 \('a,,b'\): name 2 of 3 is empty"),
+        ([",a"], r"class 1 .* name 1 of 2 is empty"),
+        (["a,"], r"class 1 .* name 2 of 2 is empty"),
+        (["cat", "dog", "kitten, cat"], "'cat' is a name of class 1 and of class 3"),
+        ([None], "class 1 has no name"),
+    ],
+)
+def test_bad_class_lists(classes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_class_list(classes)
+
+
+def test_templates(shared_dir) -> None:
+    golden = json.loads((shared_dir / "golden" / "text_classifier_clip_t14.json").read_text())
+    assert list(TEMPLATES["t14"]) == golden["templates"]
+    assert TEMPLATES["t1"] == ("a photo of a {}.",)
+
+
+def test_clip_templates() -> None:
+    assert len(TEMPLATES["t80"]) == 80
+    assert TEMPLATES["t80"][0] == "a bad photo of a {}." and TEMPLATES["t80"][-1] == "a tattoo of the {}."
+    assert all(template.count("{}") == 1 for name in TEMPLATES for template in get_templates(name))
+    with pytest.raises(UserError, match="no templates are called 't15'; did you mean"):
+        get_templates("t15")
