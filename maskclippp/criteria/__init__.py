@@ -1,0 +1,6 @@
+"""Logits and targets -> named losses."""
+
+from . import mask_cross_entropy  # noqa: F401  (registers the criterion)
+from .build import CRITERION_REGISTRY, build_criterion
+
+__all__ = ["CRITERION_REGISTRY", "build_criterion"]

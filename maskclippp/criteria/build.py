@@ -1,0 +1,22 @@
+"""Registry of criteria."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..utils.registry import Registry
+
+CRITERION_REGISTRY = Registry("CRITERION")
+CRITERION_REGISTRY.__doc__ = """
+Criteria: called with the config node MODEL.MASKCLIPPP.CRITERION; forward(logits (N, K), labels (N,), image_index (N,),
+areas (N,)) returns {name: scalar loss}.
+"""
+
+
+def build_criterion(node) -> nn.Module:
+    """Build the criterion that the config node names.
+
+    Raises:
+        UserError: unknown NAME.
+    """
+    return CRITERION_REGISTRY.get(node.NAME)(node)

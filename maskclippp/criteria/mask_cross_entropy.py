@@ -1,0 +1,97 @@
+"""Cross-entropy over masks in which every image, and every class within it, counts the same."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from torch import Tensor, nn
+
+from .build import CRITERION_REGISTRY
+
+logger = logging.getLogger(__name__)
+
+
+def mask_weights(labels: Tensor, image_index: Tensor, balance_classes: bool) -> Tensor:
+    """Return the weight of each mask, (N,) float32; they sum to 1 (MaskCLIP++, Zeng et al. 2024, section 3.4).
+
+    Args:
+        labels: (N,) long; an ignored label counts as a class of its own.
+        image_index: (N,) long, the image of each mask.
+        balance_classes: classes present in an image share its weight equally, masks of a class share the class's;
+            else all masks of an image share its weight.
+    """
+    images, image_of_mask = image_index.unique(return_inverse=True)
+    masks_per_image = torch.bincount(image_of_mask)
+    if not balance_classes:
+        return 1.0 / (len(images) * masks_per_image[image_of_mask])
+    pairs = torch.stack([image_of_mask, labels], dim=1)
+    distinct, pair_of_mask, masks_per_pair = pairs.unique(dim=0, return_inverse=True, return_counts=True)
+    classes_per_image = torch.bincount(distinct[:, 0])
+    return 1.0 / (len(images) * classes_per_image[image_of_mask] * masks_per_pair[pair_of_mask])
+
+
+@CRITERION_REGISTRY.register()
+class ReweightCELoss(nn.Module):
+    """Weighted cross-entropy over the train classes.
+
+    Args:
+        temperature: logits are divided by it.
+        balance_classes: see :func:`mask_weights`.
+        ignore_empty: masks that vanished on the patch grid are left out before weighting.
+        ignore_nan: a loss that is not a number becomes zero, with a warning.
+        ignore_index: masks with this label have no loss, but count in the weights.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        balance_classes: bool = False,
+        ignore_empty: bool = False,
+        ignore_nan: bool = False,
+        ignore_index: int = -100,
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.balance_classes = balance_classes
+        self.ignore_empty = ignore_empty
+        self.ignore_nan = ignore_nan
+        self.ignore_index = ignore_index
+
+    @classmethod
+    def from_config(cls, node) -> dict:
+        """Read the MODEL.MASKCLIPPP.CRITERION config node."""
+        return {
+            "temperature": node.TEMPERATURE,
+            "balance_classes": node.BALANCE_CLS,
+            "ignore_empty": node.IGNORE_EMPTY,
+            "ignore_nan": node.IGNORE_NAN,
+            "ignore_index": node.IGNORE_INDEX,
+        }
+
+    def forward(self, logits: Tensor, labels: Tensor, image_index: Tensor, areas: Tensor) -> dict[str, Tensor]:
+        """Return {"loss_ce": scalar}.
+
+        Args:
+            logits: (N, K).
+            labels: (N,) long, 0 to K - 1 or the ignored one.
+            image_index: (N,) long.
+            areas: (N,), sum of each mask on the patch grid.
+        """
+        if self.ignore_empty:
+            kept = areas > 0
+            logits, labels, image_index = logits[kept], labels[kept], image_index[kept]
+        if not len(labels):
+            return {"loss_ce": logits.sum() * 0.0}
+        losses = F.cross_entropy(
+            logits.float() / self.temperature, labels, ignore_index=self.ignore_index, reduction="none"
+        )
+        loss = (losses * mask_weights(labels, image_index, self.balance_classes)).sum()
+        if self.ignore_nan and torch.isnan(loss):
+            logger.warning("the loss of this step is not a number and counts as zero")
+            loss = torch.nan_to_num(logits, nan=0.0).sum() * 0.0
+        return {"loss_ce": loss}

@@ -1,0 +1,8 @@
+"""Embeddings -> class logits."""
+
+from . import psm  # noqa: F401  (registers the heads)
+from .build import PSM_REGISTRY, build_psm
+from .cosine import cosine_similarity
+from .synonyms import max_over_synonyms
+
+__all__ = ["PSM_REGISTRY", "build_psm", "cosine_similarity", "max_over_synonyms"]

@@ -1,0 +1,24 @@
+"""From logits of names to logits of classes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def max_over_synonyms(logits: Tensor, class_index: Tensor, num_classes: int) -> Tensor:
+    """Return the largest logit among the names of each class.
+
+    Args:
+        logits: (N, Ka), or (N, Ka + 1) with a last void column, which is kept as it is.
+        class_index: (Ka,) class of each name.
+        num_classes: K.
+
+    Returns:
+        (N, K) or (N, K + 1).
+    """
+    names = len(class_index)
+    result = logits.new_full((len(logits), num_classes + logits.shape[1] - names), float("-inf"))
+    index = class_index.expand(len(logits), -1)
+    result[:, :num_classes] = result[:, :num_classes].scatter_reduce(1, index, logits[:, :names], "amax")
+    result[:, num_classes:] = logits[:, names:]
+    return result

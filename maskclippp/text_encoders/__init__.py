@@ -1,0 +1,8 @@
+"""Sentences -> text vectors, and the text banks of whole vocabularies."""
+
+from . import open_clip_text  # noqa: F401  (registers the encoders)
+from .bank import TextClassifier
+from .base import TextEncoder
+from .build import TEXT_ENCODER_REGISTRY, build_text_encoder
+
+__all__ = ["TEXT_ENCODER_REGISTRY", "TextClassifier", "TextEncoder", "build_text_encoder"]

@@ -1,0 +1,111 @@
+"""What every visual encoder does: make batches, encode them, put the results back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.layers import ShapeSpec
+from torch import Tensor, nn
+
+from ..structures import ImageBatch, ImageTransform, VisualOutput
+from ..utils.errors import UserError
+
+
+def common_options(node) -> dict[str, Any]:
+    """Read the keys that all encoders share from a VISUAL_ENCODER config node."""
+
+    def transform(prefix: str) -> ImageTransform:
+        return ImageTransform(
+            pixel_mean=tuple(node.PIXEL_MEAN),
+            pixel_std=tuple(node.PIXEL_STD),
+            resize_type=node[f"{prefix}RESIZE_TYPE"],
+            size=node[f"{prefix}IMAGE_SIZE"],
+            scale=node[f"{prefix}IMAGE_SCALE"],
+            size_divisibility=node.SIZE_DIVISIBILITY,
+        )
+
+    return {
+        "train_transform": transform(""),
+        "test_transform": transform("TEST_"),
+        "out_features": tuple(node.OUT_FEATURES),
+        "feature_suffix": node.FEATURE_SUFFIX,
+        "finetune_type": node.FINETUNE_TYPE,
+    }
+
+
+class VisualEncoder(nn.Module):
+    """Base class: pictures and masks -> :class:`VisualOutput`.
+
+    A subclass implements :meth:`encode` (one batch of equal padded size), :attr:`finetune_types` and
+    :meth:`output_shape`.
+
+    Args:
+        train_transform, test_transform: how pictures are made ready in training and in evaluation; a frozen encoder
+            (``finetune_type`` "none") always uses the second.
+        out_features: names of the features to return, without suffix; "m_embs" are the mask embeddings.
+        feature_suffix: appended to the names of returned features (the frozen encoder's end in "_f").
+        finetune_type: which parameters train; one of ``finetune_types``.
+    """
+
+    finetune_types: tuple[str, ...] = ("none",)
+
+    def __init__(
+        self,
+        *,
+        train_transform: ImageTransform,
+        test_transform: ImageTransform,
+        out_features: Sequence[str] = ("m_embs",),
+        feature_suffix: str = "",
+        finetune_type: str = "none",
+    ) -> None:
+        super().__init__()
+        if finetune_type not in self.finetune_types:
+            raise UserError(
+                f"FINETUNE_TYPE '{finetune_type}' of {type(self).__name__}: valid are {', '.join(self.finetune_types)}"
+            )
+        self.train_transform = train_transform
+        self.test_transform = test_transform
+        self.feature_suffix = feature_suffix
+        self.out_features = tuple(name.removesuffix(feature_suffix) for name in out_features)
+        self.finetune_type = finetune_type
+
+    @property
+    def transform(self) -> ImageTransform:
+        """The transform in force: the training one only while a tuned encoder trains."""
+        training = self.training and self.finetune_type != "none"
+        return self.train_transform if training else self.test_transform
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride by feature name (with suffix); "emb" + suffix is the CLIP embedding width."""
+        raise NotImplementedError
+
+    def encode(self, batch: ImageBatch) -> VisualOutput:
+        """Encode one batch; features without suffix."""
+        raise NotImplementedError
+
+    def forward(self, images: list[Tensor], masks: list[Tensor] | None = None) -> VisualOutput:
+        """Encode pictures of any sizes; the result of one does not depend on the others.
+
+        Args:
+            images: B tensors (3, H, W), RGB 0-255.
+            masks: B tensors (Q, H', W') in [0, 1], Q may be 0; None: no mask embeddings wanted.
+        """
+        batches = self.transform(images, masks)
+        outputs = [self.encode(batch) for batch in batches]
+        places = [(group, row) for group, batch in enumerate(batches) for row in range(len(batch.index))]
+        flat = [index for batch in batches for index in batch.index]
+        order = [places[flat.index(index)] for index in range(len(images))]
+
+        def restore(values: list[list[Tensor]]) -> list[Tensor]:
+            return [values[group][row] for group, row in order]
+
+        with_masks = masks is not None and all(output.mask_embeddings is not None for output in outputs)
+        return VisualOutput(
+            mask_embeddings=restore([output.mask_embeddings for output in outputs]) if with_masks else None,
+            areas=restore([output.areas for output in outputs]) if with_masks else None,
+            features={
+                name + self.feature_suffix: restore([output.features[name] for output in outputs])
+                for name in (outputs[0].features if outputs else ())
+            },
+        )

@@ -1,0 +1,310 @@
+"""Mask-guided vision transformers, and the encoder for open_clip's own ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
+from torch import Tensor, nn
+
+from ..structures import ImageBatch, VisualOutput
+from ..utils.errors import UserError
+from ..utils.freeze import train_only
+from ..utils.open_clip_models import create_clip
+from .base import VisualEncoder, common_options
+from .build import VISUAL_ENCODER_REGISTRY
+from .mask_tokens import DOWNSAMPLE_METHODS, attention_bias, downsample_masks, inside_mask, pad_masks
+
+
+def mask_options(node) -> dict:
+    """Read the keys of mask guidance from a VISUAL_ENCODER config node."""
+    return {
+        "mask_prior_beg": node.MASK_PRIOR_BEG,
+        "downsample_method": node.DOWNSAMPLE_METHOD,
+        "mask_threshold": node.DOWN_MASK_THRESH,
+        "mask_logit_scale": node.MASK_LOGIT_SCALE,
+        "learnable_mask_logit_scale": node.LEARNABLE_MASK_LOGIT_SCALE,
+    }
+
+
+class MaskGuidedViT(VisualEncoder):
+    """Runs image tokens and mask tokens through the blocks of a vision transformer.
+
+    Image tokens (class + patches) attend to each other as in plain CLIP. From block ``mask_prior_beg`` on, each mask has
+    a token, at first a copy of its picture's class token, that attends only to the patches, with a bias from the mask.
+    A subclass says how its tower embeds pictures and how one block computes queries, keys, values and its update.
+
+    Args:
+        tower: the image tower; becomes ``proxy``.
+        num_heads: attention heads of each block.
+        num_blocks: number of blocks.
+        mask_prior_beg: first block (1-based) with mask tokens.
+        downsample_method: how masks come to the patch grid, see :func:`mask_tokens.downsample_masks`.
+        mask_threshold: patches above it are inside; None: half of the mask's own maximum on the patch grid.
+        mask_logit_scale: first value of s; the bias inside the mask is m * exp(s).
+        learnable_mask_logit_scale: s trains and is saved, as (layers with mask tokens, heads); row 0 is the last block.
+    """
+
+    finetune_types = ("none", "all", "attention", "before_proj")
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        num_heads: int,
+        num_blocks: int,
+        mask_prior_beg: int,
+        downsample_method: str = "bilinear",
+        mask_threshold: float | None = None,
+        mask_logit_scale: float = 0.0,
+        learnable_mask_logit_scale: bool = False,
+        **options,
+    ) -> None:
+        super().__init__(**options)
+        if not 1 <= mask_prior_beg <= num_blocks:
+            raise UserError(f"MASK_PRIOR_BEG {mask_prior_beg} is not a block of this encoder; valid are 1 to {num_blocks}")
+        if downsample_method not in DOWNSAMPLE_METHODS:
+            raise UserError(f"DOWNSAMPLE_METHOD '{downsample_method}' is none of {', '.join(DOWNSAMPLE_METHODS)}")
+        self.proxy = tower
+        self.num_heads = num_heads
+        self.num_blocks = num_blocks
+        self.mask_prior_beg = mask_prior_beg
+        self.downsample_method = downsample_method
+        self.mask_threshold = mask_threshold
+        scale = torch.full((num_blocks - mask_prior_beg + 1, num_heads), float(mask_logit_scale))
+        if learnable_mask_logit_scale:
+            self.mask_logit_scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("mask_logit_scale", scale, persistent=False)
+        self._check_features()
+        train_only(self.proxy, self._trains)
+
+    # What a tower must tell.
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The transformer blocks, in order."""
+        raise NotImplementedError
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels along one side of a patch."""
+        raise NotImplementedError
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Width of the tokens and of the CLIP embedding."""
+        raise NotImplementedError
+
+    def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, 3, Hp, Wp) -> tokens (B, 1 + h*w, C) before the first block, and (h, w)."""
+        raise NotImplementedError
+
+    def norm_attention(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        """The block's norm before attention."""
+        raise NotImplementedError
+
+    def query(self, block: nn.Module, normed: Tensor) -> Tensor:
+        """(B, L, C) normed tokens -> queries (B, heads, L, C / heads)."""
+        raise NotImplementedError
+
+    def key_value(self, block: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, C) normed tokens -> keys and values, each (B, heads, L, C / heads)."""
+        raise NotImplementedError
+
+    def update(self, block: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Add the projected attention result (B, L, C) and the MLP to the tokens."""
+        raise NotImplementedError
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Final norm and projection: (..., C) -> (..., D)."""
+        raise NotImplementedError
+
+    # What is the same for all.
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride of the requested features and of "emb"."""
+        width, embed_dim = self.widths
+        shapes = {"emb": ShapeSpec(channels=embed_dim)}
+        for name in self.out_features:
+            if name.startswith("block"):
+                shapes[name] = ShapeSpec(channels=width, stride=self.patch_size)
+            else:
+                stride = self.patch_size if name == "p_embs" else None
+                shapes[name] = ShapeSpec(channels=embed_dim, stride=stride)
+        return {name + self.feature_suffix: shape for name, shape in shapes.items()}
+
+    def encode(self, batch: ImageBatch) -> VisualOutput:
+        """Encode one batch; see the class."""
+        tokens, grid = self.embed(batch.pixels)
+        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
+        padded_masks = pad_masks(masks)  # (B, Q, h*w)
+        inside = inside_mask(padded_masks, self.mask_threshold) if padded_masks.shape[1] else None
+        mask_tokens, maps = None, {}
+        for number, block in enumerate(self.blocks, start=1):
+            if number == self.mask_prior_beg and inside is not None:
+                mask_tokens = tokens[:, :1].expand(-1, padded_masks.shape[1], -1)
+            normed = self.norm_attention(block, tokens)
+            key, value = self.key_value(block, normed)
+            if mask_tokens is not None:
+                scale = self.mask_logit_scale[self.num_blocks - number]
+                bias = attention_bias(padded_masks, inside, scale)
+                query = self.query(block, self.norm_attention(block, mask_tokens))
+                attended = attend(query, key[:, :, 1:], value[:, :, 1:], bias)
+                mask_tokens = self.update(block, mask_tokens, attended)
+            if number == self.num_blocks and "p_embs" in self.out_features:
+                dense = self.update(block, tokens, merge_heads(value))
+                maps["p_embs"] = to_map(self.project(dense[:, 1:]), grid)
+            if number < self.num_blocks or self._image_tokens_needed:
+                tokens = self.update(block, tokens, attend(self.query(block, normed), key, value))
+            if f"block{number}" in self.out_features:
+                maps[f"block{number}"] = to_map(tokens[:, 1:], grid)
+        if "i_embs" in self.out_features:
+            maps["i_embs"] = self.project(tokens[:, 0])
+        return VisualOutput(
+            mask_embeddings=self._mask_embeddings(mask_tokens, masks),
+            areas=[picture.sum(dim=(1, 2)) for picture in masks],
+            features={name: list(feature) for name, feature in maps.items()},
+        )
+
+    @property
+    def _image_tokens_needed(self) -> bool:
+        """Whether anybody looks at the image tokens after the last block; mask tokens need only its keys and values."""
+        return bool({"i_embs", f"block{self.num_blocks}"} & set(self.out_features))
+
+    def _mask_embeddings(self, mask_tokens: Tensor | None, masks: list[Tensor]) -> list[Tensor]:
+        if mask_tokens is None:
+            return [picture.new_zeros((0, self.widths[1])) for picture in masks]
+        embeddings = self.project(mask_tokens)
+        return [row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)]
+
+    def _check_features(self) -> None:
+        valid = ["m_embs", "p_embs", "i_embs", *(f"block{number}" for number in range(1, self.num_blocks + 1))]
+        for name in self.out_features:
+            if name not in valid:
+                raise UserError(f"OUT_FEATURES '{name}' of {type(self).__name__}: valid are {', '.join(valid)}")
+
+    def _trains(self, name: str) -> bool:
+        """Whether the tower's parameter trains under the fine-tune type."""
+        raise NotImplementedError
+
+
+def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """(B, L, C) -> (B, heads, L, C / heads)."""
+    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(tokens: Tensor) -> Tensor:
+    """(B, heads, L, C / heads) -> (B, L, C)."""
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Fused attention with an optional additive bias (B, heads, Lq, Lk); returns (B, Lq, C)."""
+    bias = None if bias is None else bias.to(query.dtype)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=bias))
+
+
+def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, h*w, C) -> (B, C, h, w)."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def resize_position_embedding(embedding: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """Interpolate the patch part of a (1 + hs*ws, C) embedding to (1 + h*w, C), bicubic with aligned corners."""
+    if tuple(source) == tuple(target):
+        return embedding
+    patches = embedding[1:].T.reshape(1, -1, *source).float()
+    patches = F.interpolate(patches, size=target, mode="bicubic", align_corners=True)
+    return torch.cat([embedding[:1], patches[0].flatten(1).T.to(embedding)])
+
+
+@VISUAL_ENCODER_REGISTRY.register()
+class CLIPViT(MaskGuidedViT):
+    """Mask-guided encoder on open_clip's VisionTransformer (class-token pooling, standard residual blocks).
+
+    Args:
+        tower: ``open_clip.transformer.VisionTransformer``.
+        options: see :class:`MaskGuidedViT` and :class:`VisualEncoder`.
+    """
+
+    @configurable
+    def __init__(self, tower: nn.Module, **options) -> None:
+        blocks = tower.transformer.resblocks
+        if tower.attn_pool is not None or tower.pool_type != "tok" or not hasattr(blocks[0].attn, "in_proj_weight"):
+            raise UserError("CLIPViT needs a plain open_clip ViT: class-token pooling, nn.MultiheadAttention blocks")
+        super().__init__(tower, num_heads=blocks[0].attn.num_heads, num_blocks=len(blocks), **options)
+
+    @classmethod
+    def from_config(cls, node) -> dict:
+        """Read a VISUAL_ENCODER config node."""
+        tower = getattr(create_clip(node.MODEL_NAME, node.PRETRAINED), "visual", None)
+        if not hasattr(tower, "transformer"):
+            raise UserError(f"MODEL_NAME '{node.MODEL_NAME}' is not a ViT of open_clip, which CLIPViT needs")
+        return {"tower": tower, **common_options(node), **mask_options(node)}
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The residual attention blocks."""
+        return self.proxy.transformer.resblocks
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels along one side of a patch."""
+        return self.proxy.patch_size[0]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Width of the tokens and of the CLIP embedding."""
+        return tuple(self.proxy.proj.shape)
+
+    def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Patches, class token, interpolated position embedding, first norm."""
+        patches = self.proxy.conv1(pixels)  # (B, C, h, w)
+        grid = tuple(patches.shape[-2:])
+        class_token = self.proxy.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
+        position = resize_position_embedding(self.proxy.positional_embedding, self.proxy.grid_size, grid)
+        return self.proxy.ln_pre(tokens + position.to(tokens.dtype)), grid
+
+    def norm_attention(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        """ln_1."""
+        return block.ln_1(tokens)
+
+    def query(self, block: nn.Module, normed: Tensor) -> Tensor:
+        """First third of the fused projection."""
+        width = normed.shape[-1]
+        return split_heads(
+            F.linear(normed, block.attn.in_proj_weight[:width], block.attn.in_proj_bias[:width]), self.num_heads
+        )
+
+    def key_value(self, block: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """Last two thirds of the fused projection."""
+        width = normed.shape[-1]
+        both = F.linear(normed, block.attn.in_proj_weight[width:], block.attn.in_proj_bias[width:])
+        key, value = both.chunk(2, dim=-1)
+        return split_heads(key, self.num_heads), split_heads(value, self.num_heads)
+
+    def update(self, block: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Output projection, MLP, both residual."""
+        tokens = tokens + block.ls_1(block.attn.out_proj(attended))
+        return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """ln_post and proj."""
+        return self.proxy.ln_post(tokens) @ self.proxy.proj
+
+    def _trains(self, name: str) -> bool:
+        last = f"resblocks.{self.num_blocks - 1}."
+        after_attention = name in ("proj", "ln_post.weight", "ln_post.bias") or any(
+            last + part in name for part in ("ln_2.", "mlp.", "ls_2.")
+        )
+        return {
+            "none": False,
+            "all": True,
+            "attention": ("attn" in name and "in_proj" in name) or "pos" in name,
+            "before_proj": not after_attention,
+        }[self.finetune_type]
