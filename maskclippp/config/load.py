@@ -1,0 +1,165 @@
+"""Config files and overrides -> one checked config: known keys only, right types, all complaints of a file at once."""
+
+from __future__ import annotations
+
+import itertools
+from ast import literal_eval
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from maskclippp.utils.errors import UserError, did_you_mean, nearest
+from maskclippp.utils.paths import resolve
+
+from .defaults import default_config
+from .safe_yaml import Setting, read_settings
+
+SOURCE_TREE = Path(__file__).resolve().parents[2]
+COMMAND_LINE = "command line"
+# Keys whose default is a number, where null has a meaning of its own.
+NULLABLE = {"MODEL.MASKCLIPPP.VISUAL_ENCODER.DOWN_MASK_THRESH", "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.DOWN_MASK_THRESH"}
+MAX_SHOWN = 80
+
+
+def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode:
+    """Return the defaults, changed by the file at ``path`` (and what its ``_BASE_`` names), changed by ``overrides``.
+
+    Args:
+        path: a YAML file; looked for from the working folder, then from the source tree. Empty: defaults only.
+        overrides: ``["KEY", "VALUE", ...]`` as on the command line; values are Python literals or plain strings.
+
+    Raises:
+        UserError: missing file, YAML that is refused, unknown keys, values of a wrong type.
+    """
+    cfg = default_config()
+    if str(path):
+        for file in _base_first(_find(Path(resolve(str(path)))), visited=()):
+            _apply(cfg, [s for s in read_settings(file) if s.key != "_BASE_"], str(file))
+    _apply(cfg, _pair_up(overrides), COMMAND_LINE)
+    return cfg
+
+
+def _base_first(path: Path, visited: tuple[Path, ...]) -> list[Path]:
+    """The chain of ``_BASE_`` files, the most basic one first."""
+    path = path.resolve()
+    if path in visited:
+        raise UserError(f"{visited[-1]}: _BASE_ leads back to {path}; remove the circle")
+    base = next((s for s in read_settings(path) if s.key == "_BASE_"), None)
+    if base is None:
+        return [path]
+    if not isinstance(base.value, str):
+        raise UserError(f"{base.where}: _BASE_ must be one file name, got {_show(base.value)}")
+    return [*_base_first(_find(path.parent / resolve(base.value), base.where), (*visited, path)), path]
+
+
+def _find(path: Path, named_in: str = COMMAND_LINE) -> Path:
+    for candidate in (path, SOURCE_TREE / path):
+        if candidate.is_file():
+            return candidate
+    folder = next(parent for parent in (path.absolute().parent, *path.absolute().parents) if parent.is_dir())
+    found = {file.name: file for file in itertools.islice(folder.rglob("*.yaml"), 2000)}
+    similar = [str(found[name]) for name in nearest(path.name, found)]
+    hint = f"; did you mean {', '.join(similar)}?" if similar else ""
+    raise UserError(f"{named_in}: there is no config file {path}{hint}")
+
+
+def _pair_up(overrides: Sequence[str]) -> list[Setting]:
+    if len(overrides) % 2:
+        raise UserError(f"{COMMAND_LINE}: overrides must be KEY VALUE pairs, '{overrides[-1]}' has no value")
+    return [Setting(key, value, COMMAND_LINE) for key, value in zip(overrides[::2], overrides[1::2], strict=True)]
+
+
+def _apply(cfg: CfgNode, settings: Iterable[Setting], source: str) -> None:
+    complaints = []
+    for setting in settings:
+        try:
+            _set(cfg, setting)
+        except ValueError as error:
+            complaints.append(f"{setting.where}: {error}")
+    if len(complaints) == 1:
+        raise UserError(complaints[0])
+    if complaints:
+        raise UserError(f"{source}: {len(complaints)} problems\n" + "\n".join(f"  {line}" for line in complaints))
+
+
+def _set(cfg: CfgNode, setting: Setting) -> None:
+    *parents, leaf = setting.key.split(".")
+    node: Any = cfg
+    for name in parents:
+        node = node.get(name) if isinstance(node, CfgNode) else None
+    if not isinstance(node, CfgNode) or leaf not in node:
+        raise ValueError(f"unknown key {setting.key}{did_you_mean(setting.key, _all_keys(cfg))}")
+    if isinstance(node[leaf], CfgNode):
+        if setting.value != {}:
+            raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
+        return
+    node[leaf] = coerce(setting.key, setting.value, default=node[leaf])
+    if setting.key == "VERSION" and node[leaf] != 2:
+        raise ValueError(f"VERSION {node[leaf]} is not supported; only detectron2's config version 2 is")
+
+
+def _all_keys(node: CfgNode, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in node.items():
+        keys += _all_keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else [f"{prefix}{name}"]
+    return keys
+
+
+def coerce(key: str, value: Any, *, default: Any) -> Any:
+    """Return ``value`` as the type of ``default``; strings are read as Python literals where the key is not text.
+
+    An int may stand for a float, a list for a tuple (and the reverse), a string for a sequence of one string, and null
+    for text, for keys whose default is null and for :data:`NULLABLE`.
+
+    Raises:
+        ValueError: another type.
+    """
+    value = _literal(value, keep_text=isinstance(default, str))
+    if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
+        return value
+    if isinstance(default, (list, tuple)):
+        return _coerce_sequence(key, value, default)
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise ValueError(f"{key} must be {type(default).__name__} (default {default!r}), got {_show(value)}")
+    return value
+
+
+def _coerce_sequence(key: str, value: Any, default: list | tuple) -> list | tuple:
+    kinds = {_kind(item) for item in default}
+    if isinstance(value, str) and kinds <= {"str"}:
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{key} must be a list (default {_shorten(default)}), got {_show(value)}")
+    kind = kinds.pop() if len(kinds) == 1 else None
+    for index, item in enumerate(value):
+        if kind is not None and _kind(item) != kind:
+            raise ValueError(f"{key}[{index}] must be a {kind} (default {_shorten(default)}), got {_show(item)}")
+    inner = type(default[0]) if kind == "list" else None
+    return type(default)(inner(item) if inner else item for item in value)
+
+
+def _literal(value: Any, *, keep_text: bool) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded = literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+    return value if keep_text and not isinstance(decoded, str) and decoded is not None else decoded
+
+
+def _kind(item: Any) -> str:
+    return {int: "number", float: "number", tuple: "list"}.get(type(item), type(item).__name__)
+
+
+def _show(value: Any) -> str:
+    return f"{type(value).__name__} {_shorten(value)}"
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
