@@ -1,0 +1,15 @@
+"""Class logits and masks of one image -> task results; pure functions without state."""
+
+from .class_logits import add_void, geometric_ensemble, mask_classes
+from .instance import instance_inference
+from .panoptic import panoptic_inference
+from .semantic import semantic_scores
+
+__all__ = [
+    "add_void",
+    "geometric_ensemble",
+    "instance_inference",
+    "mask_classes",
+    "panoptic_inference",
+    "semantic_scores",
+]

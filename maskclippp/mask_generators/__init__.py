@@ -1,0 +1,7 @@
+"""Picture -> masks, and logits if the generator has a classifier."""
+
+from . import ground_truth, offline  # noqa: F401  (registers the generators)
+from .base import MaskGenerator
+from .build import MASK_GENERATOR_REGISTRY, build_mask_generator
+
+__all__ = ["MASK_GENERATOR_REGISTRY", "MaskGenerator", "build_mask_generator"]

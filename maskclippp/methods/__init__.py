@@ -1,0 +1,5 @@
+"""Meta-architectures: wiring only."""
+
+from .maskclippp import MaskCLIPpp
+
+__all__ = ["MaskCLIPpp"]

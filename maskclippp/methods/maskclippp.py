@@ -1,0 +1,174 @@
+"""MaskCLIP++ (Zeng et al. 2024, "MaskCLIP++: A Mask-Based CLIP Fine-tuning Framework for Open-Vocabulary Segmentation")."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from detectron2.config import configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import Tensor, nn
+
+from ..criteria import build_criterion
+from ..data.vocabularies import seen_classes, split_synonyms
+from ..data.vocabularies.templates import get_templates
+from ..mask_generators import MaskGenerator, build_mask_generator
+from ..similarity import build_psm, cosine_similarity, max_over_synonyms
+from ..structures import MaskSet, TextBank
+from ..text_encoders import TextClassifier, TextEncoder, build_text_encoder
+from ..visual_encoders import VisualEncoder, build_visual_encoder
+from .tasks import TaskInference
+
+logger = logging.getLogger(__name__)
+
+
+@META_ARCH_REGISTRY.register()
+class MaskCLIPpp(nn.Module):
+    """Trains CLIP on ground-truth masks; in evaluation labels the masks of any generator.
+
+    Args:
+        visual_encoder: tuned; gives mask embeddings.
+        visual_encoder_f: frozen; feeds the generator. None: the generator needs only the pictures.
+        text_encoder: gives the text bank.
+        generator: masks for inference; None for training only.
+        psm: similarities (N, Ka, T) -> (N, Ka).
+        criterion: see :mod:`maskclippp.criteria`.
+        use_logit_scale: multiply similarities by CLIP's logit scale.
+        templates: T sentences with ``{}``.
+        text_chunk_size: sentences that go through the text encoder at once.
+        train_classes: K class entries, synonyms separated by commas.
+        tasks: what inference returns.
+        test_metadata: detectron2 metadata of the test vocabulary.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        visual_encoder: VisualEncoder,
+        visual_encoder_f: VisualEncoder | None,
+        text_encoder: TextEncoder,
+        generator: MaskGenerator | None,
+        psm: nn.Module,
+        criterion: nn.Module,
+        use_logit_scale: bool,
+        templates: list[str],
+        text_chunk_size: int,
+        train_classes: list[str],
+        tasks: TaskInference,
+        test_metadata: Any,
+    ) -> None:
+        super().__init__()
+        self.visual_encoder = visual_encoder
+        self.visual_encoder_f = visual_encoder_f
+        self.text_encoder = text_encoder
+        self.segmentor = generator
+        self.psm = psm
+        self.criterion = criterion
+        self.use_logit_scale = use_logit_scale
+        self.text_classifier = TextClassifier(text_encoder, templates, text_chunk_size)
+        self.train_classes = list(train_classes)
+        self.train_names = [split_synonyms(entry) for entry in train_classes]
+        self.tasks = tasks
+        self.set_metadata(test_metadata)
+        self.register_load_state_dict_post_hook(lambda model, _: model.text_classifier.clear())
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        """Read MODEL.MASKCLIPPP, DATASETS and the task switches."""
+        node = cfg.MODEL.MASKCLIPPP
+        templates = get_templates(node.TEMPLATES)
+        return {
+            "visual_encoder": build_visual_encoder(node.VISUAL_ENCODER),
+            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F),
+            "text_encoder": build_text_encoder(node.TEXT_ENCODER),
+            "generator": build_mask_generator(cfg),
+            "psm": build_psm(node, len(templates)),
+            "criterion": build_criterion(node.CRITERION),
+            "use_logit_scale": node.USE_LOGIT_SCALE,
+            "templates": templates,
+            "text_chunk_size": node.TEXT_CHUNK_SIZE,
+            "train_classes": class_entries(MetadataCatalog.get(cfg.DATASETS.TRAIN[0])),
+            "tasks": TaskInference.from_config(cfg),
+            "test_metadata": MetadataCatalog.get(cfg.DATASETS.TEST[0]),
+        }
+
+    def set_metadata(self, metadata: Any) -> None:
+        """Change the test vocabulary: ``metadata`` has stuff_classes or thing_classes, and the thing ids if there are any."""
+        self.test_metadata = metadata
+        entries = class_entries(metadata)
+        self.test_names = [split_synonyms(entry) for entry in entries]
+        self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.text_encoder.logit_scale.device
+
+    @property
+    def checkpoint_prefixes(self) -> tuple[str, ...]:
+        """Beginnings of the state-dict names that a checkpoint keeps: the tuned parts."""
+        prefixes = ("visual_encoder.", "psm.", "criterion.")
+        return (*prefixes, "text_encoder.") if self.text_encoder.tuned else prefixes
+
+    def train(self, mode: bool = True) -> MaskCLIPpp:
+        """Switch mode; embeddings of a tuned text encoder are forgotten when training resumes."""
+        if mode and self.text_encoder.tuned:
+            self.text_classifier.clear()
+        return super().train(mode)
+
+    def forward(self, records: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Training: named losses. Evaluation: one dict of results per record, see :class:`TaskInference`.
+
+        Args:
+            records: detectron2 dicts; in training with "instances" (gt_masks, gt_classes).
+        """
+        records = [record | {"image": record["image"].to(self.device)} for record in records]
+        return self.losses(records) if self.training else self.inference(records)
+
+    def losses(self, records: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Losses of classifying all ground-truth masks of the batch."""
+        targets = [record["instances"].to(self.device) for record in records]
+        counts = torch.tensor([len(target) for target in targets])
+        if not counts.sum():
+            logger.warning("no masks in this batch of %d images; the step changes nothing", len(records))
+            return {"loss_ce": sum(p.sum() * 0.0 for p in self.parameters() if p.requires_grad)}
+        output = self.visual_encoder([record["image"] for record in records], [t.gt_masks for t in targets])
+        bank = self.text_classifier.sample(self.train_names)
+        logits = self.name_logits(torch.cat(output.mask_embeddings), bank)
+        labels = torch.cat([target.gt_classes for target in targets])
+        image_index = torch.arange(len(records)).repeat_interleave(counts).to(self.device)
+        return self.criterion(logits, labels, image_index, torch.cat(output.areas))
+
+    def inference(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Find masks, label them, and do the tasks."""
+        images = [record["image"] for record in records]
+        proposals = self.propose(records, images)
+        output = self.visual_encoder(images, proposals.masks)
+        bank = self.text_classifier.bank(self.test_names)
+        logits = max_over_synonyms(
+            self.name_logits(torch.cat(output.mask_embeddings), bank), bank.class_index, bank.num_classes
+        ).split([len(masks) for masks in proposals.masks])
+        return self.tasks(records, proposals, logits, self.seen.to(self.device), self.test_metadata)
+
+    def propose(self, records: list[dict[str, Any]], images: list[Tensor]) -> MaskSet:
+        """Run the generator on the features of the frozen encoder."""
+        if self.visual_encoder_f is None:
+            sizes, features = [tuple(image.shape[-2:]) for image in images], {}
+        else:
+            transform = self.visual_encoder_f.transform
+            sizes = [transform.target_size(*image.shape[-2:]) for image in images]
+            features = self.visual_encoder_f(images).features
+        return self.segmentor(records, sizes=sizes, features=features)
+
+    def name_logits(self, mask_embeddings: Tensor, bank: TextBank) -> Tensor:
+        """(N, D) -> logits of every name (N, Ka)."""
+        scale = self.text_encoder.logit_scale if self.use_logit_scale else None
+        return self.psm(cosine_similarity(mask_embeddings, bank.embeddings, scale))
+
+
+def class_entries(metadata: Any) -> list[str]:
+    """Return the class entries of a dataset, stuff_classes (all classes) or else thing_classes."""
+    return list(getattr(metadata, "stuff_classes", None) or metadata.thing_classes)
