@@ -18,7 +18,7 @@ def panoptic_inference(
     object_threshold: float,
     overlap_threshold: float,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Give every pixel to the mask with the largest score times mask value (Cheng et al. 2021, MaskFormer, section 3.4).
+    """Give every pixel to the mask with the largest score times mask value (MaskFormer, Cheng et al. 2021, sec. 3.4).
 
     Args:
         logits: (Q, K) or (Q, K + 1), the last column void.

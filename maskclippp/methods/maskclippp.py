@@ -1,4 +1,4 @@
-"""MaskCLIP++ (Zeng et al. 2024, "MaskCLIP++: A Mask-Based CLIP Fine-tuning Framework for Open-Vocabulary Segmentation")."""
+"""MaskCLIP++: a mask-based CLIP fine-tuning framework for open-vocabulary segmentation (Zeng et al. 2024)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class MaskCLIPpp(nn.Module):
         }
 
     def set_metadata(self, metadata: Any) -> None:
-        """Change the test vocabulary: ``metadata`` has stuff_classes or thing_classes, and the thing ids if there are any."""
+        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata`` (and its thing ids, if any)."""
         self.test_metadata = metadata
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]

@@ -1,6 +1,6 @@
 """Heads of parameterised similarity modelling (MaskCLIP++, Zeng et al. 2024, section 3.3).
 
-They may rescale and shift similarities, but act the same way on every class, so that nothing class-specific can be learnt.
+They may rescale and shift similarities, but act the same way on every class: nothing class-specific can be learnt.
 """
 
 from __future__ import annotations

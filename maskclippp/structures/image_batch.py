@@ -33,11 +33,14 @@ class ImageBatch:
         count = self.pixels.shape[0]
         if not len(self.masks) == len(self.sizes) == len(self.index) == count:
             raise ValueError(
-                f"{count} pictures with {len(self.masks)} mask tensors, {len(self.sizes)} sizes, {len(self.index)} positions"
+                f"{count} pictures with {len(self.masks)} mask tensors, {len(self.sizes)} sizes, "
+                f"{len(self.index)} positions"
             )
         for position, masks in enumerate(self.masks):
             if masks.dim() != 3 or masks.shape[-2:] != self.pixels.shape[-2:]:
-                raise ValueError(f"masks of picture {position}: {tuple(masks.shape)}, not (Q, {self.pixels.shape[-2:]})")
+                raise ValueError(
+                    f"masks of picture {position}: {tuple(masks.shape)}, not (Q, *{tuple(self.pixels.shape[-2:])})"
+                )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from detectron2.config import configurable
 from torch import Tensor, nn
 from torch.func import functional_call

@@ -14,7 +14,7 @@ from .paths import ASSETS, SCHEME, resolve
 
 @lru_cache(maxsize=1)
 def register_model_configs() -> None:
-    """Make open_clip know the model configs that this package ships (asset folders with ``<folder>.json``-like files)."""
+    """Make open_clip know the model configs that this package ships: ``assets/some_clip/some-clip.json``."""
     for path in sorted(ASSETS.glob("*/*.json")):
         if path.stem.replace("-", "_") == path.parent.name:
             open_clip.add_model_config(str(path))
@@ -28,7 +28,7 @@ def check_model_name(name: str, key: str = "MODEL_NAME") -> None:
 
 
 def create_clip(name: str, pretrained: str = "") -> nn.Module:
-    """Return an open_clip model with separate towers ``visual`` and ``text`` and a ``logit_scale``, on the CPU in float32.
+    """Return an open_clip model with towers ``visual`` and ``text`` and a ``logit_scale``, on the CPU in float32.
 
     Args:
         name: open_clip architecture.
@@ -40,10 +40,14 @@ def create_clip(name: str, pretrained: str = "") -> nn.Module:
     """
     check_model_name(name)
     weights = resolve(pretrained)
-    quick_gelu = bool((open_clip.get_pretrained_cfg(name, weights) or {}).get("quick_gelu", False)) if weights else False
+    quick_gelu = (
+        bool((open_clip.get_pretrained_cfg(name, weights) or {}).get("quick_gelu", False)) if weights else False
+    )
     if weights and not Path(weights).is_file() and not open_clip.get_pretrained_cfg(name, weights):
         tags = open_clip.list_pretrained_tags_by_model(name)
-        raise UserError(f"PRETRAINED '{pretrained}' of {name} is neither a file nor a tag{did_you_mean(pretrained, tags)}")
+        raise UserError(
+            f"PRETRAINED '{pretrained}' of {name} is neither a file nor a tag{did_you_mean(pretrained, tags)}"
+        )
     try:
         return open_clip.create_model(
             name, pretrained=weights or None, force_custom_text=True, force_quick_gelu=quick_gelu, weights_only=True

@@ -33,8 +33,9 @@ def mask_options(node) -> dict:
 class MaskGuidedViT(VisualEncoder):
     """Runs image tokens and mask tokens through the blocks of a vision transformer.
 
-    Image tokens (class + patches) attend to each other as in plain CLIP. From block ``mask_prior_beg`` on, each mask has
-    a token, at first a copy of its picture's class token, that attends only to the patches, with a bias from the mask.
+    Image tokens (class + patches) attend to each other as in plain CLIP. From block ``mask_prior_beg`` on, each mask
+    has a token, at first a copy of its picture's class token, that attends only to the patches, with a bias from the
+    mask.
     A subclass says how its tower embeds pictures and how one block computes queries, keys, values and its update.
 
     Args:
@@ -65,7 +66,9 @@ class MaskGuidedViT(VisualEncoder):
     ) -> None:
         super().__init__(**options)
         if not 1 <= mask_prior_beg <= num_blocks:
-            raise UserError(f"MASK_PRIOR_BEG {mask_prior_beg} is not a block of this encoder; valid are 1 to {num_blocks}")
+            raise UserError(
+                f"MASK_PRIOR_BEG {mask_prior_beg} is not a block of this encoder; valid are 1 to {num_blocks}"
+            )
         if downsample_method not in DOWNSAMPLE_METHODS:
             raise UserError(f"DOWNSAMPLE_METHOD '{downsample_method}' is none of {', '.join(DOWNSAMPLE_METHODS)}")
         self.proxy = tower
