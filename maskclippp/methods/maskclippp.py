@@ -15,8 +15,8 @@ from ..criteria import build_criterion
 from ..data.vocabularies import seen_classes, split_synonyms
 from ..data.vocabularies.templates import get_templates
 from ..mask_generators import MaskGenerator, build_mask_generator
-from ..similarity import build_psm, cosine_similarity, max_over_synonyms
-from ..structures import MaskSet, TextBank
+from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
+from ..structures import MaskSet, TextBank, VisualOutput
 from ..text_encoders import TextClassifier, TextEncoder, build_text_encoder
 from ..visual_encoders import VisualEncoder, build_visual_encoder
 from .tasks import TaskInference
@@ -96,7 +96,7 @@ class MaskCLIPpp(nn.Module):
         }
 
     def set_metadata(self, metadata: Any) -> None:
-        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata`` (and its thing ids, if any)."""
+        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata``."""
         self.test_metadata = metadata
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
@@ -131,16 +131,14 @@ class MaskCLIPpp(nn.Module):
     def losses(self, records: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Losses of classifying all ground-truth masks of the batch."""
         targets = [record["instances"].to(self.device) for record in records]
-        counts = torch.tensor([len(target) for target in targets])
-        if not counts.sum():
+        if not any(len(target) for target in targets):
             logger.warning("no masks in this batch of %d images; the step changes nothing", len(records))
             return {"loss_ce": sum(p.sum() * 0.0 for p in self.parameters() if p.requires_grad)}
         output = self.visual_encoder([record["image"] for record in records], [t.gt_masks for t in targets])
         bank = self.text_classifier.sample(self.train_names)
-        logits = self.name_logits(torch.cat(output.mask_embeddings), bank)
         labels = torch.cat([target.gt_classes for target in targets])
-        image_index = torch.arange(len(records)).repeat_interleave(counts).to(self.device)
-        return self.criterion(logits, labels, image_index, torch.cat(output.areas))
+        image_index = mask_image_index(output).to(self.device)
+        return self.criterion(self.name_logits(output, bank), labels, image_index, torch.cat(output.areas))
 
     def inference(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Find masks, label them, and do the tasks."""
@@ -148,10 +146,9 @@ class MaskCLIPpp(nn.Module):
         proposals = self.propose(records, images)
         output = self.visual_encoder(images, proposals.masks)
         bank = self.text_classifier.bank(self.test_names)
-        logits = max_over_synonyms(
-            self.name_logits(torch.cat(output.mask_embeddings), bank), bank.class_index, bank.num_classes
-        ).split([len(masks) for masks in proposals.masks])
-        return self.tasks(records, proposals, logits, self.seen.to(self.device), self.test_metadata)
+        logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)
+        per_image = logits.split([len(masks) for masks in proposals.masks])
+        return self.tasks(records, proposals, per_image, self.seen.to(self.device), self.test_metadata)
 
     def propose(self, records: list[dict[str, Any]], images: list[Tensor]) -> MaskSet:
         """Run the generator on the features of the frozen encoder."""
@@ -163,10 +160,23 @@ class MaskCLIPpp(nn.Module):
             features = self.visual_encoder_f(images).features
         return self.segmentor(records, sizes=sizes, features=features)
 
-    def name_logits(self, mask_embeddings: Tensor, bank: TextBank) -> Tensor:
-        """(N, D) -> logits of every name (N, Ka)."""
-        scale = self.text_encoder.logit_scale if self.use_logit_scale else None
-        return self.psm(cosine_similarity(mask_embeddings, bank.embeddings, scale))
+    def name_logits(self, output: VisualOutput, bank: TextBank) -> Tensor:
+        """Logits of all masks of the batch for every name, (N, Ka)."""
+        context = SimilarityContext(
+            mask_embeddings=torch.cat(output.mask_embeddings),
+            text_embeddings=bank.embeddings,
+            image_index=mask_image_index(output),
+            features=output.features,
+            logit_scale=self.text_encoder.logit_scale if self.use_logit_scale else None,
+        )
+        similarity = cosine_similarity(context.mask_embeddings, context.text_embeddings, context.logit_scale)
+        return self.psm(similarity, context)
+
+
+def mask_image_index(output: VisualOutput) -> Tensor:
+    """Return the image of each mask of the batch, (N,) long."""
+    counts = torch.tensor([len(masks) for masks in output.mask_embeddings])
+    return torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def class_entries(metadata: Any) -> list[str]:

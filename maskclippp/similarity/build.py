@@ -9,7 +9,7 @@ from ..utils.registry import Registry
 PSM_REGISTRY = Registry("PSM")
 PSM_REGISTRY.__doc__ = """
 Heads of parameterised similarity modelling: called with the config node MODEL.MASKCLIPPP and the number of templates T;
-their forward maps similarities (N, Ka, T) to (N, Ka), the same way for every class.
+forward(similarity (N, Ka, T), context: SimilarityContext) -> logits (N, Ka), the same way for every class.
 """
 
 

@@ -9,6 +9,7 @@ from detectron2.config import configurable
 from torch import Tensor, nn
 
 from .build import PSM_REGISTRY
+from .context import SimilarityContext
 
 
 @PSM_REGISTRY.register()
@@ -31,7 +32,7 @@ class LinearPSM(nn.Module):
         """Read the MODEL.MASKCLIPPP config node."""
         return {"num_templates": num_templates, "width": node.PSM.CORR_WIDTH}
 
-    def forward(self, similarity: Tensor) -> Tensor:
+    def forward(self, similarity: Tensor, context: SimilarityContext | None = None) -> Tensor:
         """(N, Ka, T) -> (N, Ka); in evaluation the two maps are folded into one."""
         if self.training:
             return self.corr_proj_out(self.corr_proj_in(similarity)).squeeze(-1)
@@ -59,6 +60,6 @@ class DummyPSM(nn.Module):
         """Nothing to read."""
         return {}
 
-    def forward(self, similarity: Tensor) -> Tensor:
+    def forward(self, similarity: Tensor, context: SimilarityContext | None = None) -> Tensor:
         """(N, Ka, T) -> (N, Ka)."""
         return similarity.mean(dim=-1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` with the same suffix; it replaces ``path`` on success and goes on an error.
+    """Yield a temporary path beside ``path`` with its suffix; it replaces ``path`` on success and goes on an error.
 
     The parent folder is created. The data are flushed to disk before the replacement.
     """

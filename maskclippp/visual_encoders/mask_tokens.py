@@ -37,7 +37,7 @@ def downsample_masks(masks: Tensor, grid: tuple[int, int], method: str = "biline
 
 
 def inside_mask(masks: Tensor, threshold: float | None) -> Tensor:
-    """Return where masks (..., h*w) exceed the threshold; None: half of each mask's maximum. Empty masks are nowhere."""
+    """Return where masks (..., h*w) exceed the threshold; None: half of each mask's maximum. Empty: nowhere."""
     limit = masks.amax(dim=-1, keepdim=True) / 2 if threshold is None else threshold
     return masks > limit
 
