@@ -19,7 +19,7 @@ def instance_inference(
     """Turn the best (mask, class) pairs into instances (Cheng et al. 2022, Mask2Former, section 3).
 
     Args:
-        logits: (Q, K) or (Q, K + 1), the last column void, which takes part in the softmax and is left out.
+        logits: (Q, K) or (Q, K + 1), the last column void, which takes part in the softmax only.
         masks: (Q, H, W) in [0, 1].
         num_classes: K.
         top_k: number of pairs that are looked at.
