@@ -117,7 +117,11 @@ def decode_rle(segmentation: Any, where: str) -> np.ndarray:
             if sum(counts) != height * width:
                 raise ValueError(f"counts add up to {sum(counts)}, not to {height}x{width}")
             rle = coco_mask.frPyObjects(rle, height, width)
-        return coco_mask.decode(rle).astype(bool)
+        mask = coco_mask.decode(rle).astype(bool)
+        # Counts that end too early leave the rest of the decoded array uninitialised.
+        if int(coco_mask.area(rle)) != int(mask.sum()):
+            raise ValueError(f"counts do not fill {height}x{width}")
+        return mask
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{where}: broken run-length encoding: {error}") from error
 

@@ -1,0 +1,144 @@
+"""Loaders: a dataset row and the datasets root become records (detectron2 dicts); pictures are not opened here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from detectron2.data.datasets import load_coco_json, load_sem_seg
+
+from maskclippp.data.annotations import read_json
+from maskclippp.data.datasets.table import DatasetRow
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def load_records(row: DatasetRow, root: str) -> list[Record]:
+    """Return the records of a dataset.
+
+    Args:
+        row: the dataset.
+        root: datasets root.
+
+    Returns:
+        One dict per image: ``file_name`` and, by kind, ``sem_seg_file_name``; ``image_id``, ``pan_seg_file_name``,
+        ``segments_info`` (contiguous ``category_id``, ``isthing``); or ``annotations`` (contiguous ``category_id``).
+
+    Raises:
+        UserError: a folder or file is missing or malformed; names the dataset, the path and the preparation command.
+    """
+    loaders = {"sem_seg": _load_semantic, "panoptic": _load_panoptic, "instance": _load_instances}
+    return loaders[row.kind](row, Path(root))
+
+
+def _load_semantic(row: DatasetRow, root: Path) -> list[Record]:
+    images = _existing(row, root / row.image_root, "folder of images")
+    labels = _existing(row, root / row.sem_seg_root, "folder of label maps")
+    if not any(path.name.endswith(row.label_ext) for path in labels.iterdir()):
+        raise _incomplete(row, f"no *.{row.label_ext} label map in {labels}")
+    records = load_sem_seg(str(labels), str(images), gt_ext=row.label_ext, image_ext=row.image_ext)
+    if not records:
+        raise _incomplete(row, f"no label map in {labels} has the name of a *.{row.image_ext} in {images}")
+    unlike = [r for r in records if Path(r["file_name"]).stem != Path(r["sem_seg_file_name"]).stem]
+    if unlike:
+        first = unlike[0]
+        logger.warning(
+            "%s: %d images are paired by position with label maps of another name, first %s with %s",
+            row.name,
+            len(unlike),
+            first["file_name"],
+            first["sem_seg_file_name"],
+        )
+    return records
+
+
+def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
+    json_file = _existing(row, root / row.panoptic_json, "panoptic file")
+    images = _existing(row, root / row.image_root, "folder of images")
+    segments = _existing(row, root / row.panoptic_root, "folder of panoptic PNGs")
+    labels = _existing(row, root / row.sem_seg_root, "folder of label maps")
+    vocabulary = load_vocabulary(row.vocabulary)
+    classes = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
+    content = read_json(json_file)
+    records = []
+    try:
+        for annotation in content["annotations"]:
+            image_id = annotation["image_id"]
+            parts = {
+                "stem": Path(annotation["file_name"]).stem,
+                "id": image_id,
+                "folder": str(image_id).split("_")[0],
+            }
+            records.append(
+                {
+                    "file_name": str(images / row.image_pattern.format(**parts)),
+                    "image_id": image_id,
+                    "pan_seg_file_name": str(segments / annotation["file_name"]),
+                    "sem_seg_file_name": str(labels / row.sem_seg_pattern.format(**parts)),
+                    "segments_info": [
+                        _segment(segment, classes, vocabulary.is_thing, f"{json_file}, image {image_id}")
+                        for segment in annotation["segments_info"]
+                    ],
+                }
+            )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{json_file}: not a COCO panoptic file, annotation {len(records)}: {error!r}") from error
+    if not records:
+        raise _incomplete(row, f"{json_file} has no annotations")
+    for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
+        _existing(row, Path(records[0][key]), "file")
+    return records
+
+
+def _load_instances(row: DatasetRow, root: Path) -> list[Record]:
+    json_file = _existing(row, root / row.instances_json, "instance file")
+    images = _existing(row, root / row.image_root, "folder of images")
+    classes = thing_ids(row.vocabulary)
+    try:
+        records = load_coco_json(str(json_file), str(images))
+    except (KeyError, TypeError, AssertionError, json.JSONDecodeError) as error:
+        raise UserError(f"{json_file}: not a COCO instance file: {error!r}") from error
+    if not records:
+        raise _incomplete(row, f"{json_file} has no images")
+    for record in records:
+        for annotation in record["annotations"]:
+            category_id = annotation["category_id"]
+            if category_id not in classes:
+                where = f"{json_file}, image {record['image_id']}"
+                raise UserError(f"{where}: category_id {category_id} is not a thing of vocabulary '{row.vocabulary}'")
+            annotation["category_id"] = classes[category_id]
+    return records
+
+
+def thing_ids(vocabulary_name: str) -> dict[int, int]:
+    """Return {dataset id: position among the things} of a vocabulary, as instance datasets number their classes."""
+    vocabulary = load_vocabulary(vocabulary_name)
+    ids = [class_id for class_id, thing in zip(vocabulary.ids, vocabulary.is_thing, strict=True) if thing]
+    return {class_id: index for index, class_id in enumerate(ids)}
+
+
+def _segment(segment: Record, classes: dict[int, int], is_thing: tuple[bool, ...], where: str) -> Record:
+    category_id = segment["category_id"]
+    if category_id not in classes:
+        raise UserError(f"{where}: category_id {category_id} of segment {segment['id']} is not in the vocabulary")
+    contiguous = classes[category_id]
+    return {**segment, "category_id": contiguous, "isthing": is_thing[contiguous]}
+
+
+def _existing(row: DatasetRow, path: Path, what: str) -> Path:
+    if not path.exists():
+        raise _incomplete(row, f"no {what} {path}")
+    return path
+
+
+def _incomplete(row: DatasetRow, found: str) -> UserError:
+    return UserError(
+        f"dataset '{row.name}': {found}; make it with `{row.preparation}`, "
+        "or set DETECTRON2_DATASETS to the folder that holds the datasets"
+    )

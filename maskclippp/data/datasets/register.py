@@ -1,0 +1,104 @@
+"""Registration of the datasets with detectron2's catalogs: one call, safe to repeat, no file is touched."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
+
+from maskclippp.data.datasets.loaders import load_records, thing_ids
+from maskclippp.data.datasets.palette import palette
+from maskclippp.data.datasets.table import DATASETS, DatasetRow
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError, did_you_mean
+
+LABEL_DIVISOR = 1000
+
+_registered_roots: dict[str, str] = {}
+
+
+def register_all(root: str | None = None) -> None:
+    """Register every dataset of the table; a repeated call with another root moves them there.
+
+    Args:
+        root: datasets root; by default the environment variable DETECTRON2_DATASETS, else ``datasets``; ``~`` works.
+    """
+    root = os.path.expanduser(root or os.environ.get("DETECTRON2_DATASETS") or "datasets")
+    for row in DATASETS.values():
+        if _registered_roots.get(row.name) == root and row.name in DatasetCatalog:
+            continue
+        if row.name in DatasetCatalog:
+            DatasetCatalog.remove(row.name)
+            MetadataCatalog.remove(row.name)
+        DatasetCatalog.register(row.name, partial(load_records, row, root))
+        MetadataCatalog.get(row.name).set(**_metadata(row, root))
+        _registered_roots[row.name] = root
+
+
+def get_dataset(name: str) -> list[dict[str, Any]]:
+    """Return the records of a registered dataset.
+
+    Raises:
+        UserError: unknown name, or files that are missing or malformed.
+    """
+    get_metadata(name)
+    return DatasetCatalog.get(name)
+
+
+def get_metadata(name: str) -> Metadata:
+    """Return the metadata of a registered dataset.
+
+    Raises:
+        UserError: no dataset of that name is registered.
+    """
+    if not _registered_roots:
+        register_all()
+    if name not in DatasetCatalog:
+        raise UserError(f"no dataset is called '{name}'{did_you_mean(name, DatasetCatalog.list())}")
+    return MetadataCatalog.get(name)
+
+
+def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
+    common = {"evaluator_type": row.evaluator_type, "image_root": os.path.join(root, row.image_root)}
+    if row.kind == "instance":
+        return common | _instance_metadata(row, root)
+    vocabulary = load_vocabulary(row.vocabulary)
+    common |= {
+        "stuff_classes": vocabulary.class_entries,
+        "stuff_colors": palette(len(vocabulary)),
+        "stuff_dataset_id_to_contiguous_id": {class_id: index for index, class_id in enumerate(vocabulary.ids)},
+        "thing_dataset_id_to_contiguous_id": {},
+        "sem_seg_root": os.path.join(root, row.sem_seg_root),
+        "ignore_label": row.ignore_label,
+    }
+    return common | _panoptic_metadata(row, root) if row.kind == "panoptic" else common
+
+
+def _panoptic_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
+    vocabulary = load_vocabulary(row.vocabulary)
+    things = [index for index, thing in enumerate(vocabulary.is_thing) if thing]
+    shown = list(range(len(vocabulary))) if row.all_are_things else things
+    colours = palette(len(vocabulary))
+    return {
+        "thing_classes": [vocabulary.class_entries[index] for index in shown],
+        "thing_colors": [colours[index] for index in shown],
+        "thing_dataset_id_to_contiguous_id": {vocabulary.ids[index]: index for index in things},
+        "panoptic_root": os.path.join(root, row.panoptic_root),
+        "panoptic_json": os.path.join(root, row.panoptic_json),
+        "json_file": os.path.join(root, row.instances_json) if row.instances_json else None,
+        "label_divisor": LABEL_DIVISOR,
+    }
+
+
+def _instance_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
+    vocabulary = load_vocabulary(row.vocabulary)
+    things = [entry for entry, thing in zip(vocabulary.class_entries, vocabulary.is_thing, strict=True) if thing]
+    return {
+        "thing_classes": things,
+        "thing_colors": palette(len(things)),
+        "thing_dataset_id_to_contiguous_id": thing_ids(row.vocabulary),
+        "json_file": os.path.join(root, row.instances_json),
+    }

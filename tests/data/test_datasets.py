@@ -1,0 +1,211 @@
+"""Dataset rows, registration and loaders, on tiny datasets in the real formats."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog
+
+from maskclippp.data.datasets import DATASETS, get_dataset, get_metadata, register_all
+from maskclippp.data.datasets.palette import palette
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError
+
+from .conftest import write_picture
+
+EXPECTED = {  # name: classes, evaluator type, ignore label
+    "toy_sem_seg_train": (60, "sem_seg", 255),
+    "toy_panoptic_val": (96, "ade20k_panoptic_seg", 255),
+    "toy_sem_seg_test": (96, "sem_seg", 255),
+    "openvocab_ade20k_sem_seg_val": (150, "sem_seg", 255),
+    "openvocab_ade20k_panoptic_train": (150, "ade20k_panoptic_seg", 255),
+    "openvocab_ade20k_full_sem_seg_val": (847, "sem_seg", 65535),
+    "openvocab_coco_2017_train_stuff_sem_seg": (171, "sem_seg", 255),
+    "openvocab_coco_2017_val_panoptic_with_sem_seg": (133, "coco_panoptic_seg", 255),
+    "openvocab_pascal_ctx59_sem_seg_val": (59, "sem_seg", 255),
+    "openvocab_pascal_ctx459_sem_seg_val": (459, "sem_seg", 65535),
+    "openvocab_pascal20_sem_seg_val": (20, "sem_seg", 255),
+    "openvocab_pascal21_sem_seg_train": (21, "sem_seg", 255),
+    "openvocab_cityscapes_fine_panoptic_val": (19, "cityscapes_panoptic_seg", 255),
+}
+
+
+@pytest.fixture(autouse=True)
+def _restore_registration():
+    yield
+    register_all()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published_rows(name: str) -> None:
+    register_all()
+    metadata = get_metadata(name)
+    assert (len(metadata.stuff_classes), metadata.evaluator_type, metadata.ignore_label) == EXPECTED[name]
+    assert len(metadata.stuff_colors) == len(metadata.stuff_classes)
+
+
+def test_every_row_has_a_vocabulary_and_a_preparation() -> None:
+    for row in DATASETS.values():
+        assert len(load_vocabulary(row.vocabulary)) > 0
+        assert row.preparation.startswith("python ")
+
+
+def test_panoptic_metadata() -> None:
+    register_all("/data")
+    coco = get_metadata("openvocab_coco_2017_val_panoptic_with_sem_seg")
+    assert list(coco.thing_dataset_id_to_contiguous_id.values()) == list(range(80))
+    assert coco.stuff_dataset_id_to_contiguous_id[200] == 132 and len(coco.stuff_dataset_id_to_contiguous_id) == 133
+    assert coco.thing_classes[0].startswith("person,child") and len(coco.thing_classes) == 80
+    assert coco.json_file == "/data/coco/annotations/instances_val2017.json"
+    cityscapes = get_metadata("openvocab_cityscapes_fine_panoptic_val")
+    assert cityscapes.thing_classes == cityscapes.stuff_classes
+    assert list(cityscapes.thing_dataset_id_to_contiguous_id.items())[::7] == [(24, 11), (33, 18)]
+    assert cityscapes.json_file is None and cityscapes.label_divisor == 1000
+
+
+def test_registering_is_lazy_repeatable_and_follows_the_environment(monkeypatch) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", "~/somewhere")
+    register_all()
+    first = get_metadata("toy_sem_seg_val")
+    register_all()
+    assert get_metadata("toy_sem_seg_val") is first
+    assert first.image_root == str(Path.home() / "somewhere/toy/images/validation")
+    register_all("/elsewhere")
+    assert get_metadata("toy_sem_seg_val").image_root == "/elsewhere/toy/images/validation"
+    assert set(DATASETS) <= set(DatasetCatalog.list())
+
+
+def test_importing_registers_nothing() -> None:
+    code = (
+        "import maskclippp.data.datasets; from detectron2.data import DatasetCatalog; "
+        "assert 'toy_sem_seg_val' not in DatasetCatalog.list()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_semantic_records(tiny_ade) -> None:
+    register_all(str(tiny_ade))
+    records = get_dataset("openvocab_ade20k_sem_seg_val")
+    assert [Path(record["file_name"]).name for record in records] == ["a.jpg", "b.jpg"]
+    assert [Path(record["sem_seg_file_name"]).name for record in records] == ["a.png", "b.png"]
+
+
+def test_semantic_records_take_the_intersection(tiny_ade) -> None:
+    write_picture(tiny_ade / "ADEChallengeData2016/images/validation/aa.jpg")
+    register_all(str(tiny_ade))
+    records = get_dataset("openvocab_ade20k_sem_seg_val")
+    assert [Path(record["file_name"]).name for record in records] == ["a.jpg", "b.jpg"]
+
+
+def test_pairs_of_different_names_are_reported(tiny_ade, caplog) -> None:
+    images = tiny_ade / "ADEChallengeData2016/images/validation"
+    (images / "b.jpg").rename(images / "c.jpg")
+    register_all(str(tiny_ade))
+    with caplog.at_level(logging.WARNING):
+        assert len(get_dataset("openvocab_ade20k_sem_seg_val")) == 2
+    assert "paired by position" in caplog.text and "c.jpg" in caplog.text
+
+
+def test_panoptic_records(tiny_ade) -> None:
+    register_all(str(tiny_ade))
+    record = get_dataset("openvocab_ade20k_panoptic_val")[1]
+    root = tiny_ade / "ADEChallengeData2016"
+    assert record["file_name"] == str(root / "images/validation/b.jpg") and record["image_id"] == "b"
+    assert record["pan_seg_file_name"] == str(root / "ade20k_panoptic_val/b.png")
+    assert record["sem_seg_file_name"] == str(root / "annotations_detectron2/validation/b.png")
+    assert [(s["category_id"], s["isthing"]) for s in record["segments_info"]] == [(0, False), (7, True)]
+
+
+def test_cityscapes_names(tmp_path) -> None:
+    root = tmp_path / "cityscapes"
+    for name in (
+        "leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png",
+        "gtFine/val/ulm/ulm_000000_000019_gtFine_labelTrainIds.png",
+        "gtFine/cityscapes_panoptic_val/ulm_000000_000019_gtFine_panoptic.png",
+    ):
+        write_picture(root / name)
+    annotation = {
+        "image_id": "ulm_000000_000019",
+        "file_name": "ulm_000000_000019_gtFine_panoptic.png",
+        "segments_info": [{"id": 7, "category_id": 7}, {"id": 24000, "category_id": 24}],
+    }
+    (root / "gtFine/cityscapes_panoptic_val.json").write_text(json.dumps({"annotations": [annotation]}))
+    register_all(str(tmp_path))
+    (record,) = get_dataset("openvocab_cityscapes_fine_panoptic_val")
+    assert record["file_name"].endswith("val/ulm/ulm_000000_000019_leftImg8bit.png")
+    assert [(s["category_id"], s["isthing"]) for s in record["segments_info"]] == [(0, False), (11, True)]
+
+
+def test_instance_records(tiny_toy_instances) -> None:
+    register_all(str(tiny_toy_instances))
+    (record,) = get_dataset("toy_instance_val")
+    vocabulary = load_vocabulary("toy_96")
+    assert record["annotations"][0]["category_id"] == sum(vocabulary.is_thing[: vocabulary.ids.index(1)])
+    assert record["image_id"] == 5 and record["height"] == 12
+
+
+def test_missing_parts_name_dataset_path_and_preparation(tiny_ade) -> None:
+    register_all(str(tiny_ade))
+    expected = r"dataset 'openvocab_ade20k_sem_seg_train': no folder of images .*images/training; make it with `python"
+    with pytest.raises(UserError, match=expected):
+        get_dataset("openvocab_ade20k_sem_seg_train")
+    with pytest.raises(UserError, match=r"no panoptic file .*ade20k_panoptic_train\.json"):
+        get_dataset("openvocab_ade20k_panoptic_train")
+    with pytest.raises(UserError, match=r"no instance file .*toy/instance_val\.json; .*make_toy_world\.py"):
+        get_dataset("toy_instance_val")
+    labels = tiny_ade / "ADEChallengeData2016/annotations_detectron2/validation"
+    (labels / "a.png").unlink()
+    with pytest.raises(UserError, match=r"no file .*annotations_detectron2/validation/a\.png"):
+        get_dataset("openvocab_ade20k_panoptic_val")
+    (labels / "b.png").rename(labels / "z.png")
+    with pytest.raises(UserError, match="no label map in .* has the name of a"):
+        get_dataset("openvocab_ade20k_sem_seg_val")
+    (labels / "z.png").unlink()
+    with pytest.raises(UserError, match=r"no \*\.png label map in"):
+        get_dataset("openvocab_ade20k_sem_seg_val")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "not a COCO panoptic file, annotation 0: KeyError"),
+        ({"annotations": []}, "has no annotations"),
+        (
+            {"annotations": [{"image_id": 3, "file_name": "a.png", "segments_info": [{"id": 1, "category_id": 999}]}]},
+            "image 3: category_id 999 of segment 1 is not in the vocabulary",
+        ),
+    ],
+)
+def test_broken_panoptic_files(tiny_ade, content: dict, message: str) -> None:
+    (tiny_ade / "ADEChallengeData2016/ade20k_panoptic_val.json").write_text(json.dumps(content))
+    register_all(str(tiny_ade))
+    with pytest.raises(UserError, match=message):
+        get_dataset("openvocab_ade20k_panoptic_val")
+
+
+def test_broken_instance_files(tiny_toy_instances) -> None:
+    path = tiny_toy_instances / "toy/instance_val.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["category_id"] = 999
+    path.write_text(json.dumps(content))
+    register_all(str(tiny_toy_instances))
+    with pytest.raises(UserError, match="image 5: category_id 999 is not a thing"):
+        get_dataset("toy_instance_val")
+    path.write_text("[")
+    with pytest.raises(UserError, match="not a COCO instance file"):
+        get_dataset("toy_instance_val")
+
+
+def test_unknown_dataset() -> None:
+    with pytest.raises(UserError, match="no dataset is called 'toy_semseg_val'; did you mean toy_sem_seg_val"):
+        get_dataset("toy_semseg_val")
+
+
+def test_palette_is_distinct_and_starts_like_pascal_voc() -> None:
+    assert palette(3) == [(128, 0, 0), (0, 128, 0), (128, 128, 0)]
+    assert len(set(palette(1300))) == 1300
