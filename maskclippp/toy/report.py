@@ -173,7 +173,8 @@ th:first-child,td:first-child{text-align:left;min-width:320px}
 .bar{position:relative;height:6px;background:#eef1f6;border-radius:3px;margin-top:4px}
 .bar b,.bar i{position:absolute;left:0;top:0;height:6px;border-radius:3px}.bar b{background:#3b82f6;opacity:.45}
 .bar i{background:#64748b;z-index:1}
-.curves{margin:0;background:#fff;border-radius:8px;box-shadow:0 1px 3px #0002;padding:8px}.curves svg{width:100%;height:auto}
+.curves{margin:0;background:#fff;border-radius:8px;box-shadow:0 1px 3px #0002;padding:8px}
+.curves svg{width:100%;height:auto}
 .scene{display:grid;grid-template-columns:repeat(4,1fr);gap:16px;background:#fff;border-radius:8px;
 box-shadow:0 1px 3px #0002;padding:16px;margin:16px 0}
 .scene figure{margin:0}.scene img{width:100%;border-radius:4px;display:block}
