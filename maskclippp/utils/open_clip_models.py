@@ -57,6 +57,21 @@ def create_clip(name: str, pretrained: str = "") -> nn.Module:
         raise UserError(f"the weights PRETRAINED '{pretrained}' cannot be loaded into {name}: {reason}") from error
 
 
+def eva_model_name(name: str) -> str:
+    """Return open_clip's name of an EVA model, ``EVA02-L-14-336`` for the published ``EVA02-CLIP-L-14-336``."""
+    return name.replace("-CLIP-", "-", 1)
+
+
+def eva_pretrained(name: str, pretrained: str) -> str:
+    """Return open_clip's tag for ``eva01_clip`` or ``eva02_clip`` (that model's EVA weights); else ``pretrained``."""
+    if pretrained not in ("eva01_clip", "eva02_clip"):
+        return pretrained
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if not tags:
+        raise UserError(f"PRETRAINED '{pretrained}': open_clip has no weights of {name}")
+    return tags[0]
+
+
 def create_tokenizer(name: str):
     """Return open_clip's tokenizer of the architecture ``name``: list of B strings -> (B, context) long tensor."""
     check_model_name(name)

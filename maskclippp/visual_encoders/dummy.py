@@ -19,9 +19,9 @@ class DummyVisualEncoder(VisualEncoder):
         super().__init__(**options)
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a VISUAL_ENCODER config node; nothing trains, whatever FINETUNE_TYPE says."""
-        return common_options(node) | {"out_features": (), "finetune_type": "none"}
+        return common_options(cfg) | {"out_features": (), "finetune_type": "none"}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """No features."""

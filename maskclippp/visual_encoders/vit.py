@@ -118,6 +118,14 @@ class MaskGuidedViT(VisualEncoder):
         """(B, L, C) normed tokens -> keys and values, each (B, heads, L, C / heads)."""
         raise NotImplementedError
 
+    def rotary(self, grid: tuple[int, int], device: torch.device) -> Tensor | None:
+        """Return what :meth:`rotate` needs for this grid; None for towers without rotary embedding."""
+        return None
+
+    def rotate(self, heads: Tensor, rotary: Tensor | None) -> Tensor:
+        """Apply the rotary embedding to queries or keys (B, heads, 1 + h*w, C / heads) of image tokens."""
+        return heads
+
     def update(self, block: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
         """Add the projected attention result (B, L, C) and the MLP to the tokens."""
         raise NotImplementedError
@@ -146,12 +154,14 @@ class MaskGuidedViT(VisualEncoder):
         masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
         padded_masks = pad_masks(masks)  # (B, Q, h*w)
         inside = inside_mask(padded_masks, self.mask_threshold) if padded_masks.shape[1] else None
+        rotary = self.rotary(grid, tokens.device)
         mask_tokens, maps = None, {}
         for number, block in enumerate(self.blocks, start=1):
             if number == self.mask_prior_beg and inside is not None:
                 mask_tokens = tokens[:, :1].expand(-1, padded_masks.shape[1], -1)
             normed = self.norm_attention(block, tokens)
             key, value = self.key_value(block, normed)
+            key = self.rotate(key, rotary)
             if mask_tokens is not None:
                 scale = self.mask_logit_scale[self.num_blocks - number]
                 bias = attention_bias(padded_masks, inside, scale)
@@ -162,7 +172,8 @@ class MaskGuidedViT(VisualEncoder):
                 dense = self.update(block, tokens, merge_heads(value))
                 maps["p_embs"] = to_map(self.project(dense[:, 1:]), grid)
             if number < self.num_blocks or self._image_tokens_needed:
-                tokens = self.update(block, tokens, attend(self.query(block, normed), key, value))
+                query = self.rotate(self.query(block, normed), rotary)
+                tokens = self.update(block, tokens, attend(query, key, value))
             if f"block{number}" in self.out_features:
                 maps[f"block{number}"] = to_map(tokens[:, 1:], grid)
         if "i_embs" in self.out_features:
@@ -242,12 +253,12 @@ class CLIPViT(MaskGuidedViT):
         super().__init__(tower, num_heads=blocks[0].attn.num_heads, num_blocks=len(blocks), **options)
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a VISUAL_ENCODER config node."""
-        tower = getattr(create_clip(node.MODEL_NAME, node.PRETRAINED), "visual", None)
+        tower = getattr(create_clip(cfg.MODEL_NAME, cfg.PRETRAINED), "visual", None)
         if not hasattr(tower, "transformer"):
-            raise UserError(f"MODEL_NAME '{node.MODEL_NAME}' is not a ViT of open_clip, which CLIPViT needs")
-        return {"tower": tower, **common_options(node), **mask_options(node)}
+            raise UserError(f"MODEL_NAME '{cfg.MODEL_NAME}' is not a ViT of open_clip, which CLIPViT needs")
+        return {"tower": tower, **common_options(cfg), **mask_options(cfg)}
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
