@@ -63,14 +63,14 @@ class ReweightCELoss(nn.Module):
         self.ignore_index = ignore_index
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read the MODEL.MASKCLIPPP.CRITERION config node."""
         return {
-            "temperature": node.TEMPERATURE,
-            "balance_classes": node.BALANCE_CLS,
-            "ignore_empty": node.IGNORE_EMPTY,
-            "ignore_nan": node.IGNORE_NAN,
-            "ignore_index": node.IGNORE_INDEX,
+            "temperature": cfg.TEMPERATURE,
+            "balance_classes": cfg.BALANCE_CLS,
+            "ignore_empty": cfg.IGNORE_EMPTY,
+            "ignore_nan": cfg.IGNORE_NAN,
+            "ignore_index": cfg.IGNORE_INDEX,
         }
 
     def forward(self, logits: Tensor, labels: Tensor, image_index: Tensor, areas: Tensor) -> dict[str, Tensor]:

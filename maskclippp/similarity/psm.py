@@ -28,9 +28,9 @@ class LinearPSM(nn.Module):
         self.corr_proj_out = nn.Sequential(nn.Linear(width, 1))
 
     @classmethod
-    def from_config(cls, node, num_templates: int) -> dict:
+    def from_config(cls, cfg, num_templates: int) -> dict:
         """Read the MODEL.MASKCLIPPP config node."""
-        return {"num_templates": num_templates, "width": node.PSM.CORR_WIDTH}
+        return {"num_templates": num_templates, "width": cfg.PSM.CORR_WIDTH}
 
     def forward(self, similarity: Tensor, context: SimilarityContext | None = None) -> Tensor:
         """(N, Ka, T) -> (N, Ka); in evaluation the two maps are folded into one."""
@@ -42,9 +42,10 @@ class LinearPSM(nn.Module):
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return the one affine map that equals both: weights (T,) and a scalar."""
         first, second = self.corr_proj_in[0], self.corr_proj_out[0]
-        weight = (second.weight @ first.weight)[0]
-        bias = (second.weight @ first.bias + second.bias)[0]
-        return weight, bias
+        out = second.weight.double()  # float64: rounding would add up over the width
+        weight = (out @ first.weight.double())[0]
+        bias = (out @ first.bias.double() + second.bias.double())[0]
+        return weight.to(first.weight.dtype), bias.to(first.bias.dtype)
 
 
 @PSM_REGISTRY.register()
@@ -56,7 +57,7 @@ class DummyPSM(nn.Module):
         super().__init__()
 
     @classmethod
-    def from_config(cls, node, num_templates: int) -> dict:
+    def from_config(cls, cfg, num_templates: int) -> dict:
         """Nothing to read."""
         return {}
 

@@ -56,13 +56,16 @@ class TextClassifier:
         class_index = torch.arange(len(names), device=embeddings.device)
         return TextBank(embeddings, class_index, num_classes=len(names))
 
+    def sentences(self, names: Sequence[str]) -> list[str]:
+        """Return the len(names) * T sentences: all templates of the first name, then those of the next."""
+        return [template.format(name) for name in names for template in self.templates]
+
     def embed(self, names: Sequence[str]) -> Tensor:
         """Return (len(names), T, D) unit vectors.
 
         Sentences of similar length share a chunk, so that little of the context is padding.
         """
-        sentences = [template.format(name) for name in names for template in self.templates]
-        tokens = self.encoder.tokenize(sentences)
+        tokens = self.encoder.tokenize(self.sentences(names))
         device = self.encoder.logit_scale.device
         order = tokens.ne(0).sum(dim=-1).argsort(stable=True)
         chunks = [self.encoder(tokens[rows].to(device)) for rows in order.split(self.chunk_size)]
@@ -73,3 +76,8 @@ class TextClassifier:
     def clear(self) -> None:
         """Forget all banks; to be called when the encoder's weights change."""
         self._banks.clear()
+
+
+def average_templates(embeddings: Tensor) -> Tensor:
+    """(Ka, T, D) unit vectors -> (Ka, D), the unit vector of their mean: FC-CLIP's own text classifier."""
+    return F.normalize(embeddings.mean(dim=1), dim=-1)

@@ -55,14 +55,14 @@ class CLIPTextEncoder(TextEncoder):
         self.tuned = bool(train_only(self, self._trains))
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a TEXT_ENCODER config node."""
-        clip = create_clip(node.MODEL_NAME, node.PRETRAINED)
+        clip = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED)
         return {
             "tower": clip.text,
             "logit_scale": clip.logit_scale,
-            "tokenizer": create_tokenizer(node.MODEL_NAME),
-            "finetune_type": node.FINETUNE_TYPE,
+            "tokenizer": create_tokenizer(cfg.MODEL_NAME),
+            "finetune_type": cfg.FINETUNE_TYPE,
         }
 
     @property

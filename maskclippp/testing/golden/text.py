@@ -1,0 +1,55 @@
+"""Kinds of the text encoder room and of vocabularies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...data.vocabularies import seen_classes, split_synonyms
+from ...similarity import max_over_synonyms
+from ...text_encoders import TextClassifier, build_text_encoder
+from ...text_encoders.bank import average_templates
+from .case import Case, Results, golden_kind
+from .models import node_from, register_model
+
+# The text tower does not depend on the image tower, which may be of a kind that no library knows.
+SMALL_IMAGE_TOWER = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+
+
+@golden_kind("text_classifier_clip")
+@torch.no_grad()
+def text_classifier_clip(case: Case) -> Results:
+    """CLIPTextEncoder: tokens, embeddings; synonyms, seen classes, logits of classes."""
+    node = node_from("MODEL.MASKCLIPPP.TEXT_ENCODER", case.meta.get("cfg", {}))
+    node.NAME = "CLIPTextEncoder"
+    node.MODEL_NAME = register_model(case.meta["model_config"] | {"vision_cfg": SMALL_IMAGE_TOWER})
+    encoder = build_text_encoder(node)
+    case.load_into(text_encoder=encoder)
+    yield from text_classifier(case, encoder)
+
+
+def text_classifier(case: Case, encoder) -> Results:
+    """Everything that depends on the text encoder only through its interface."""
+    classifier = TextClassifier(encoder, case.meta["templates"])
+    classifier_f = TextClassifier(encoder, case.meta.get("templates_f", case.meta["templates"]))
+    for part in ("train", "test"):
+        names = [split_synonyms(entry) for entry in case.meta[f"{part}_classes"]]
+        flat = [name for synonyms in names for name in synonyms]
+        yield f"{part}_num_synonyms", torch.tensor([len(synonyms) for synonyms in names])
+        yield f"{part}_tokens", encoder.tokenize(classifier.sentences(flat))
+        yield f"{part}_t_embs", classifier.bank(names).embeddings
+        yield f"{part}_t_embs_f", average_templates(classifier_f.bank(names).embeddings)
+    seen = seen_classes(case.meta["test_classes"], case.meta["train_classes"])
+    yield "category_overlapping_mask", torch.tensor(seen)
+    bank = classifier.bank(names)
+    for source, target in (("corrs", "logits"), ("corrs_with_void", "logits_with_void")):
+        if case.has(source):
+            logits = max_over_synonyms(case.input(source), bank.class_index, bank.num_classes)
+            yield from _per_image(case, target, logits)
+
+
+def _per_image(case: Case, name: str, logits: Tensor) -> Results:
+    image_index = case.input("mask2batch")
+    images = sum(key.startswith(f"{name}.") for key in case.outputs())
+    for index in range(images):
+        yield f"{name}.{index}", logits[image_index == index]

@@ -1,0 +1,79 @@
+"""Kinds of the visual encoder room."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...structures import ImageBatch, ImageTransform
+from ...visual_encoders import VisualEncoder, build_visual_encoder
+from .case import Case, Results, golden_kind
+from .models import node_from, register_model
+
+
+class CommonCanvas:
+    """A transform that pads all pictures to one size, as stored results of several pictures were made.
+
+    Ours gives every picture the padding it needs by itself, so that a result does not depend on the batch.
+
+    Args:
+        transform: the encoder's.
+    """
+
+    def __init__(self, transform: ImageTransform) -> None:
+        self.transform = transform
+
+    def __call__(self, images: list[Tensor], masks: list[Tensor] | None = None) -> list[ImageBatch]:
+        """Return one batch."""
+        batches = self.transform(images, masks)
+        height = max(batch.pixels.shape[-2] for batch in batches)
+        width = max(batch.pixels.shape[-1] for batch in batches)
+
+        def pad(maps: Tensor) -> Tensor:
+            return F.pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]))
+
+        return [
+            ImageBatch(
+                pixels=torch.cat([pad(batch.pixels) for batch in batches]),
+                masks=[pad(picture) for batch in batches for picture in batch.masks],
+                sizes=[size for batch in batches for size in batch.sizes],
+                index=[index for batch in batches for index in batch.index],
+            )
+        ]
+
+
+@golden_kind("clip_vit_")
+@torch.no_grad()
+def clip_vit(case: Case) -> Results:
+    """CLIPViT."""
+    yield from mask_embeddings(case)
+
+
+def mask_embeddings(case: Case) -> Results:
+    """Build the encoder that ``cfg`` names; run all pictures as one batch."""
+    encoder = build_encoder(case)
+    images = case.inputs("image")
+    masks = case.inputs("masks") or None
+    canvas = CommonCanvas(encoder.test_transform)
+    (batch,) = canvas(images, masks)
+    yield "canvas", batch.pixels[torch.tensor(batch.index).argsort()]
+    encoder.test_transform = canvas
+    output = encoder(images, masks)
+    for index in range(len(images)):
+        if output.mask_embeddings is not None:
+            yield f"m_embs.{index}", output.mask_embeddings[index]
+            yield f"areas.{index}", output.areas[index]
+    for name, feature in output.features.items():
+        yield name, torch.stack(feature)
+        for index, value in enumerate(feature):
+            yield f"{name}.{index}", value
+
+
+def build_encoder(case: Case) -> VisualEncoder:
+    """Build the encoder of ``cfg`` and ``model_config``, with the case's weights."""
+    node = node_from("MODEL.MASKCLIPPP.VISUAL_ENCODER", case.meta["cfg"])
+    node.MODEL_NAME = register_model(case.meta["model_config"])
+    encoder = build_visual_encoder(node)
+    case.load_into(visual_encoder=encoder)
+    return encoder
