@@ -62,7 +62,7 @@ $(STAMP): $(INPUTS) | $(RUN)
 	elif $(RUN) -c '$(FOREIGN_DETECTRON2)' >/dev/null 2>&1; then \
 		echo "detectron2: the one already installed is kept"; \
 	else \
-		$(INSTALL) --no-build-isolation ./third_party/detectron2; \
+		rm -f $(DETECTRON2_RECORD) && $(INSTALL) --no-build-isolation ./third_party/detectron2; \
 	fi
 	$(INSTALL) --no-build-isolation --editable '.[dev]'
 	@touch $@
