@@ -15,6 +15,7 @@ import math
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +161,23 @@ class Pretrainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
         self.step, self.seconds, self.curve = 0, 0.0, []
         logger.info("%d parameters", sum(p.numel() for p in self.model.parameters()))
-        self.pictures = draw_pictures(
-            dict(zip(KINDS, settings.scenes, strict=True)), seed=settings.seed, workers=workers
-        )
-        self.test = draw_test_pictures(settings.seed, per_class=20)
-        self.sampler = _Sampler(self.pictures, settings)
+        self.workers = workers
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Return the pool that training draws from."""
+        counts = dict(zip(KINDS, self.settings.scenes, strict=True))
+        return draw_pictures(counts, seed=self.settings.seed, workers=self.workers)
+
+    @cached_property
+    def test(self) -> Pictures:
+        """Return the pictures of the evaluations during training."""
+        return draw_test_pictures(self.settings.seed, per_class=20)
+
+    @cached_property
+    def sampler(self) -> _Sampler:
+        """Return what draws the batches."""
+        return _Sampler(self.pictures, self.settings)
 
     def _learning_rate(self) -> float:
         warm_up = min(1.0, (self.step + 1) / 200)
