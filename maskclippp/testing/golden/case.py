@@ -154,4 +154,3 @@ def read_case(path: Path) -> Case:
     except Exception as error:  # safetensors has only one error class, a direct subclass of Exception
         raise UserError(f"{weights.name} cannot be read: {error}") from error
     return Case(path.stem, meta, {name: tensor.contiguous() for name, tensor in tensors.items()})
-

@@ -24,7 +24,7 @@ class Tolerance:
 
     @classmethod
     def of_case(cls, stated: Any, default: float, name: str) -> Tolerance:
-        """Read the JSON's ``tolerance``: a number; a number per output; or {"atol", "rtol"}, with "grad_" for gradients.
+        """Read the JSON's ``tolerance``: a number; one per output; or {"atol", "rtol"}, with "grad_" for gradients.
 
         Raises:
             UserError: it is written in another way.
