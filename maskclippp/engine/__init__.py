@@ -1,0 +1,1 @@
+"""A run: command line, training loop, optimizer, checkpoints, evaluation, tracking."""

@@ -1,0 +1,84 @@
+"""Checkpoints of a run: only the parts that were tuned, beside the optimizer's state; written whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from fvcore.common.checkpoint import Checkpointer as _Checkpointer
+from torch import nn
+
+from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpointer(_Checkpointer):
+    """fvcore's checkpointer with tensors-only reading, atomic writing and clear words about what does not fit.
+
+    A model that has ``checkpoint_prefixes`` gets only the state-dict entries under them saved, and only those count as
+    missing when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights.
+    """
+
+    def __init__(
+        self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any
+    ) -> None:
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.prefixes: tuple[str, ...] = getattr(self.model, "checkpoint_prefixes", ("",))
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``save_dir/NAME.pth``, then name it in ``last_checkpoint``; a kill in between leaves the older one."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        weights = {key: value for key, value in self.model.state_dict().items() if key.startswith(self.prefixes)}
+        states = {key: thing.state_dict() for key, thing in self.checkpointables.items()}
+        path = Path(self.save_dir) / f"{name}.pth"
+        logger.info("Saving checkpoint to %s", path)
+        with atomic_write(path) as temporary:
+            torch.save({"model": weights, **states, **extra}, temporary)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Let ``last_checkpoint`` name the newest file."""
+        with atomic_write(Path(self.save_dir) / "last_checkpoint") as temporary:
+            temporary.write_text(last_filename_basename)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load weights and the named ``checkpointables`` (None: all); return what else the file holds.
+
+        An empty ``path`` leaves the model as its config built it. With ``checkpointables=[]`` a file that fits only
+        partly is reported as a table; when states are loaded too, this is the continuation of a run and all must fit.
+
+        Raises:
+            UserError: unreadable file, nothing that fits, or a continuation that does not fit.
+        """
+        if not path:
+            logger.info("MODEL.WEIGHTS is empty: the model stays as its config built it")
+            return {}
+        logger.info("Loading %s", path)
+        checkpoint = read_checkpoint(path)
+        self._fill(path, checkpoint.pop("model"), all_must_fit=checkpointables is None)
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key not in checkpoint:
+                raise UserError(f"{path}: has no '{key}' and cannot be continued from; start without --resume")
+            try:
+                self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+            except (ValueError, KeyError, RuntimeError) as error:
+                raise UserError(f"{path}: its '{key}' does not fit this config: {error}") from None
+        return checkpoint
+
+    def _fill(self, path: str, weights: dict[str, torch.Tensor], *, all_must_fit: bool) -> None:
+        state = self.model.state_dict()
+        fit = compare_keys(state, weights, is_needed=lambda key: key.startswith(self.prefixes))
+        if not fit.matched:
+            raise UserError(f"{path}: nothing in it fits the model; is it for another config?\n{fit.table()}")
+        if not fit.complete:
+            report = f"{path}: fits the model only partly\n{fit.table()}"
+            if all_must_fit:
+                raise UserError(report)
+            logger.warning(report)
+        self.model.load_state_dict({key: weights[key] for key in fit.matched}, strict=False)

@@ -1,0 +1,175 @@
+"""Data loaders. The training one is a function of (seed, position), so a resumed run sees what a whole one would see.
+
+The stream of training samples is numbered 0, 1, 2, ...; the batch of iteration i holds positions i*B ... i*B+B-1, split
+evenly among the ranks. A position's record comes from its epoch's permutation, and its augmentation from random numbers
+seeded with the position, so neither the number of workers nor a restart changes anything. Images are not grouped by
+aspect ratio: the encoders pad or resize every picture themselves, and grouping would make the order depend on all
+batches before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetFromList, build_detection_test_loader
+from detectron2.data.build import filter_images_with_only_crowd_annotations
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from maskclippp.data.datasets import get_dataset
+from maskclippp.data.mappers import build_mapper
+from maskclippp.utils.errors import UserError
+
+from .seeding import Stream, draw_index, permutation, seed_everything
+
+Record = dict[str, Any]
+Mapper = Callable[[Record], Record | None]
+
+MAX_SUBSTITUTES = 100
+
+logger = logging.getLogger(__name__)
+
+
+class WrongInput:
+    """A :class:`UserError` on its way out of a loader's process, where an exception would be buried in a traceback."""
+
+    def __init__(self, error: UserError) -> None:
+        self.message = str(error)
+
+
+class TrainingStream(Dataset):
+    """The numbered, endless stream of training samples.
+
+    Args:
+        records: detectron2 dicts.
+        mapper: record -> sample, or None where the record is of no use; then another one is drawn for the position.
+        seed: of order and augmentation, >= 0.
+    """
+
+    def __init__(self, records: Sequence[Record], mapper: Mapper, seed: int) -> None:
+        if not records:
+            raise UserError("the training datasets have no usable record; see DATASETS.TRAIN")
+        self._records = DatasetFromList(list(records), copy=False)
+        self._mapper = mapper
+        self._seed = seed
+        self._permutation = lru_cache(maxsize=2)(permutation)
+
+    def __getitem__(self, position: int) -> Record | WrongInput:
+        seed_everything(self._seed, Stream.AUGMENTATION, position)
+        try:
+            for attempt in range(MAX_SUBSTITUTES):
+                record = self._records[self.record_index(position, attempt)]
+                sample = self._mapper(record)
+                if sample is not None:
+                    return sample
+        except UserError as error:
+            return WrongInput(error)
+        name = record.get("file_name", "?")
+        return WrongInput(UserError(f"the mapper refused {MAX_SUBSTITUTES} records one after the other, last {name}"))
+
+    def record_index(self, position: int, attempt: int = 0) -> int:
+        """The record of a position; from the second attempt on, a substitute for one that the mapper refused."""
+        size = len(self._records)
+        if attempt:
+            return draw_index(size, self._seed, Stream.SUBSTITUTE, position, attempt)
+        epoch, place = divmod(position, size)
+        return int(self._permutation(size, self._seed, epoch)[place])
+
+
+class PositionBatches:
+    """One rank's positions for each iteration from ``start`` to ``stop``."""
+
+    def __init__(self, *, start: int, stop: int, batch_size: int, rank: int, world_size: int) -> None:
+        if batch_size % world_size or batch_size < 1:
+            raise UserError(f"SOLVER.IMS_PER_BATCH {batch_size} is no multiple of the {world_size} processes")
+        self._iterations = range(start, stop)
+        self._batch_size = batch_size
+        self._share = batch_size // world_size
+        self._rank = rank
+
+    def __len__(self) -> int:
+        return len(self._iterations)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for iteration in self._iterations:
+            first = iteration * self._batch_size + self._rank * self._share
+            yield list(range(first, first + self._share))
+
+
+class CheckedLoader:
+    """A loader that raises the wrong inputs which its workers met."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[Record]]:
+        for batch in self._loader:
+            for sample in batch:
+                if isinstance(sample, WrongInput):
+                    raise UserError(sample.message)
+            yield batch
+
+
+class _ReportingMapper:
+    def __init__(self, mapper: Mapper) -> None:
+        self._mapper = mapper
+
+    def __call__(self, record: Record) -> Record | WrongInput | None:
+        try:
+            return self._mapper(record)
+        except UserError as error:
+            return WrongInput(error)
+
+
+def as_list(batch: list[Record]) -> list[Record]:
+    """Collate nothing: a batch is a list of samples."""
+    return batch
+
+
+def build_train_loader(cfg: CfgNode, *, seed: int, start_iteration: int) -> CheckedLoader:
+    """Return the batches of this rank from ``start_iteration`` to SOLVER.MAX_ITER.
+
+    Raises:
+        UserError: no training dataset, one without usable records, or a batch size that the ranks cannot share.
+    """
+    stream = TrainingStream(_training_records(cfg), build_mapper(cfg, is_train=True), seed)
+    batches = PositionBatches(
+        start=start_iteration,
+        stop=cfg.SOLVER.MAX_ITER,
+        batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return CheckedLoader(DataLoader(stream, batch_sampler=batches, num_workers=workers, collate_fn=as_list))
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> CheckedLoader:
+    """Return the records of one test dataset, resized, one by one; each rank gets its share.
+
+    Raises:
+        UserError: unknown dataset, or files that are missing or malformed.
+    """
+    loader = build_detection_test_loader(
+        get_dataset(dataset_name),
+        mapper=_ReportingMapper(build_mapper(cfg, is_train=False)),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    return CheckedLoader(loader)
+
+
+def _training_records(cfg: CfgNode) -> list[Record]:
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty; name the training dataset there")
+    records = [record for name in cfg.DATASETS.TRAIN for record in get_dataset(name)]
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and records and "annotations" in records[0]:
+        records = filter_images_with_only_crowd_annotations(records)
+    logger.info("%d training records from %s", len(records), ", ".join(cfg.DATASETS.TRAIN))
+    return records
