@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from ..utils.errors import UserError
 from ..utils.open_clip_models import create_clip, eva_model_name, eva_pretrained
 from ..utils.published_names import rename, use_published_names
+from .attention import resize_position_embedding, split_heads
 from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .vit import MaskGuidedViT, mask_options, resize_position_embedding, split_heads
+from .mask_tokens import mask_options
+from .vit import MaskGuidedViT
 
 # Names in the published checkpoints; timm's own differ.
 TO_PUBLISHED = (

@@ -14,20 +14,10 @@ from ..structures import ImageBatch, VisualOutput
 from ..utils.errors import UserError
 from ..utils.freeze import train_only
 from ..utils.open_clip_models import create_clip
+from .attention import attend, merge_heads, resize_position_embedding, split_heads, to_map
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import DOWNSAMPLE_METHODS, attention_bias, downsample_masks, inside_mask, pad_masks
-
-
-def mask_options(node) -> dict:
-    """Read the keys of mask guidance from a VISUAL_ENCODER config node."""
-    return {
-        "mask_prior_beg": node.MASK_PRIOR_BEG,
-        "downsample_method": node.DOWNSAMPLE_METHOD,
-        "mask_threshold": node.DOWN_MASK_THRESH,
-        "mask_logit_scale": node.MASK_LOGIT_SCALE,
-        "learnable_mask_logit_scale": node.LEARNABLE_MASK_LOGIT_SCALE,
-    }
+from .mask_tokens import DOWNSAMPLE_METHODS, attention_bias, downsample_masks, inside_mask, mask_options, pad_masks
 
 
 class MaskGuidedViT(VisualEncoder):
@@ -204,36 +194,6 @@ class MaskGuidedViT(VisualEncoder):
     def _trains(self, name: str) -> bool:
         """Whether the tower's parameter trains under the fine-tune type."""
         raise NotImplementedError
-
-
-def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
-    """(B, L, C) -> (B, heads, L, C / heads)."""
-    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def merge_heads(tokens: Tensor) -> Tensor:
-    """(B, heads, L, C / heads) -> (B, L, C)."""
-    return tokens.transpose(1, 2).flatten(2)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Fused attention with an optional additive bias (B, heads, Lq, Lk); returns (B, Lq, C)."""
-    bias = None if bias is None else bias.to(query.dtype)
-    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=bias))
-
-
-def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, h*w, C) -> (B, C, h, w)."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
-
-
-def resize_position_embedding(embedding: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
-    """Interpolate the patch part of a (1 + hs*ws, C) embedding to (1 + h*w, C), bicubic with aligned corners."""
-    if tuple(source) == tuple(target):
-        return embedding
-    patches = embedding[1:].T.reshape(1, -1, *source).float()
-    patches = F.interpolate(patches, size=target, mode="bicubic", align_corners=True)
-    return torch.cat([embedding[:1], patches[0].flatten(1).T.to(embedding)])
 
 
 @VISUAL_ENCODER_REGISTRY.register()

@@ -1,0 +1,37 @@
+"""Multi-head attention on tokens, and position embeddings for any grid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """(B, L, C) -> (B, heads, L, C / heads)."""
+    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(tokens: Tensor) -> Tensor:
+    """(B, heads, L, C / heads) -> (B, L, C)."""
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Fused attention with an optional additive bias (B, heads, Lq, Lk); returns (B, Lq, C)."""
+    bias = None if bias is None else bias.to(query.dtype)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=bias))
+
+
+def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, h*w, C) -> (B, C, h, w)."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def resize_position_embedding(embedding: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """Interpolate the patch part of a (1 + hs*ws, C) embedding to (1 + h*w, C), bicubic with aligned corners."""
+    if tuple(source) == tuple(target):
+        return embedding
+    patches = embedding[1:].T.reshape(1, -1, *source).float()
+    patches = F.interpolate(patches, size=target, mode="bicubic", align_corners=True)
+    return torch.cat([embedding[:1], patches[0].flatten(1).T.to(embedding)])

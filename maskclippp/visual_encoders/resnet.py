@@ -1,0 +1,144 @@
+"""CLIP ResNet: mask embeddings by masked attention pooling."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
+from open_clip.modified_resnet import ModifiedResNet
+from torch import Tensor, nn
+
+from ..structures import ImageBatch, VisualOutput
+from ..utils.errors import UserError
+from ..utils.freeze import train_only
+from ..utils.open_clip_models import create_clip
+from .attention import attend, resize_position_embedding, split_heads, to_map
+from .base import VisualEncoder, common_options
+from .build import VISUAL_ENCODER_REGISTRY
+from .mask_tokens import attention_bias, downsample_masks, inside_mask, mask_options, pad_masks
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+@VISUAL_ENCODER_REGISTRY.register()
+class CLIPResNet(VisualEncoder):
+    """Attention pooling with the mean token as the query of every mask; keys and values are the spatial tokens.
+
+    Args:
+        tower: open_clip's ModifiedResNet.
+        downsample_method, mask_threshold, mask_logit_scale, learnable_mask_logit_scale: as for mask-guided ViTs; the
+            scale is (heads,).
+        mask_prior_beg: accepted, without effect.
+        options: see :class:`VisualEncoder`.
+    """
+
+    finetune_types = ("none", "all", "all_but_bn")
+
+    @configurable
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        mask_prior_beg: int = 5,
+        downsample_method: str = "bilinear",
+        mask_threshold: float | None = None,
+        mask_logit_scale: float = 0.0,
+        learnable_mask_logit_scale: bool = False,
+        **options,
+    ) -> None:
+        super().__init__(**options)
+        if not isinstance(tower, ModifiedResNet):
+            raise UserError("CLIPResNet needs one of CLIP's own ResNets (RN50, RN101, RN50x4, RN50x16, RN50x64)")
+        self.proxy = tower
+        self.downsample_method = downsample_method
+        self.mask_threshold = mask_threshold
+        scale = torch.full((tower.attnpool.num_heads,), float(mask_logit_scale))
+        if learnable_mask_logit_scale:
+            self.mask_logit_scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("mask_logit_scale", scale, persistent=False)
+        for name in self.out_features:
+            if name not in ("m_embs", "p_embs", "i_embs", *LAYERS):
+                valid = ", ".join(("m_embs", "p_embs", "i_embs", *LAYERS))
+                raise UserError(f"OUT_FEATURES '{name}' of CLIPResNet: valid are {valid}")
+        norms = {name for name, module in tower.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        train_only(
+            self.proxy,
+            lambda name: finetunes(self.finetune_type, is_norm=name.rpartition(".")[0] in norms),
+        )
+
+    @classmethod
+    def from_config(cls, node) -> dict:
+        """Read a VISUAL_ENCODER config node."""
+        tower = create_clip(node.MODEL_NAME, node.PRETRAINED).visual
+        return {"tower": tower, **common_options(node), **mask_options(node)}
+
+    def train(self, mode: bool = True) -> CLIPResNet:
+        """Switch mode; batch norms that do not train keep their statistics."""
+        super().train(mode)
+        for module in self.proxy.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride of the requested features and of "emb"."""
+        embed_dim = self.proxy.attnpool.c_proj.out_features
+        shapes = {"emb": ShapeSpec(channels=embed_dim)}
+        for name in self.out_features:
+            if name in LAYERS:
+                channels = getattr(self.proxy, name)[-1].bn3.num_features
+                shapes[name] = ShapeSpec(channels=channels, stride=4 * 2 ** LAYERS.index(name))
+            else:
+                shapes[name] = ShapeSpec(channels=embed_dim, stride=32 if name == "p_embs" else None)
+        return {name + self.feature_suffix: shape for name, shape in shapes.items()}
+
+    def encode(self, batch: ImageBatch) -> VisualOutput:
+        """Encode one batch; see the class."""
+        features, maps = self.proxy.stem(batch.pixels), {}
+        for name in LAYERS:
+            features = getattr(self.proxy, name)(features)
+            maps[name] = features
+        grid = tuple(features.shape[-2:])
+        pool = self.proxy.attnpool
+        tokens = self._pool_tokens(features)  # (B, 1 + h*w, C), the mean token first
+        if "p_embs" in self.out_features:
+            maps["p_embs"] = to_map(pool.c_proj(pool.v_proj(tokens[:, 1:])), grid)
+        if "i_embs" in self.out_features:
+            maps["i_embs"] = self._attend(tokens[:, :1], tokens)[:, 0]
+        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
+        return VisualOutput(
+            mask_embeddings=self._mask_embeddings(tokens, masks),
+            areas=[picture.sum(dim=(1, 2)) for picture in masks],
+            features={name: list(maps[name]) for name in self.out_features if name in maps},
+        )
+
+    def _pool_tokens(self, features: Tensor) -> Tensor:
+        patches = features.flatten(2).transpose(1, 2)  # (B, h*w, C)
+        tokens = torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1)
+        embedding = self.proxy.attnpool.positional_embedding
+        side = round((len(embedding) - 1) ** 0.5)
+        position = resize_position_embedding(embedding, (side, side), tuple(features.shape[-2:]))
+        return tokens + position.to(tokens.dtype)
+
+    def _mask_embeddings(self, tokens: Tensor, masks: list[Tensor]) -> list[Tensor]:
+        padded = pad_masks(masks)  # (B, Q, h*w)
+        if not padded.shape[1]:
+            return [tokens.new_zeros((0, self.proxy.attnpool.c_proj.out_features)) for _ in masks]
+        bias = attention_bias(padded, inside_mask(padded, self.mask_threshold), self.mask_logit_scale)
+        queries = tokens[:, :1].expand(-1, padded.shape[1], -1)
+        embeddings = self._attend(queries, tokens[:, 1:], bias)
+        return [row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)]
+
+    def _attend(self, queries: Tensor, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        pool = self.proxy.attnpool
+        heads = [
+            split_heads(projected, pool.num_heads)
+            for projected in (pool.q_proj(queries), pool.k_proj(tokens), pool.v_proj(tokens))
+        ]
+        return pool.c_proj(attend(*heads, bias))
+
+
+def finetunes(finetune_type: str, *, is_norm: bool) -> bool:
+    """Whether a parameter of a ResNet trains."""
+    return finetune_type == "all" or (finetune_type == "all_but_bn" and not is_norm)
