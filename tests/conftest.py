@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,9 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs {folder.name}/ beside the repository")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _log_reaches_caplog(monkeypatch) -> None:
+    """A test that sets up the log of a job stops the package's logger from propagating; caplog listens at the root."""
+    monkeypatch.setattr(logging.getLogger("maskclippp"), "propagate", True)

@@ -1,0 +1,1 @@
+"""Results to metrics: streaming evaluators that any number of processes can share."""

@@ -1,0 +1,154 @@
+"""Mask accuracy: ground-truth masks are given to the classifier, only the class decision is scored."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.evaluation import DatasetEvaluator
+
+from maskclippp.data.annotations import read_label_map
+from maskclippp.evaluation.confusion import Counts, as_array, confusion_matrix, mean, ratio, seen_unseen_means
+from maskclippp.evaluation.report import log_class_tables, write_results
+from maskclippp.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_ALL, _AMONG_UNSEEN = "all classes", "among unseen classes"
+
+
+def mask_accuracy_scores(
+    confusion: np.ndarray,
+    class_names: Sequence[str],
+    seen: np.ndarray | None = None,
+    among_unseen: np.ndarray | None = None,
+) -> dict[str, float]:
+    """Turn counts of masks into accuracies in percent.
+
+    Every mask counts once, whatever its area. The accuracy of a class without masks is NaN and enters no mean.
+
+    Args:
+        confusion: (K+1, K+1), rows are predictions, columns true classes.
+        class_names: K class entries.
+        seen: (K,) bool, classes seen in training.
+        among_unseen: as ``confusion``, for predictions in which only unseen classes competed.
+
+    Returns:
+        mMaskAcc; mMaskAcc(S) and mMaskAcc(U) if there are classes of both kinds; mMaskAcc(U|U), the mean over unseen
+        classes in ``among_unseen``, if that is given as well; then ``MaskAcc-<class>`` of all K.
+    """
+    accuracy, present = _accuracy(confusion)
+    scores = {"mMaskAcc": 100 * mean(accuracy[present])}
+    scores |= seen_unseen_means("mMaskAcc", accuracy, present, seen)
+    if among_unseen is not None and "mMaskAcc(U)" in scores:
+        restricted, present = _accuracy(among_unseen)
+        scores["mMaskAcc(U|U)"] = 100 * mean(restricted[present & ~seen])
+    return scores | {
+        f"MaskAcc-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)
+    }
+
+
+def _accuracy(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return accuracy (K,) and which classes have masks (K,) bool."""
+    correct = np.diag(confusion)[:-1]
+    masks = confusion[:-1, :-1].sum(axis=0)
+    present = masks > 0
+    return ratio(correct, masks, present), present
+
+
+class MaskAccEvaluator(DatasetEvaluator):
+    """Scores the i-th predicted class of an image against the i-th ground-truth mask.
+
+    The order is that of the ground-truth mask generators: ascending label of a label map, or the order of
+    ``segments_info`` (crowd segments included).
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        ignore_label: int = 255,
+        panoptic: bool = False,
+        output_dir: str | None = None,
+    ) -> None:
+        """Take plain parts.
+
+        Args:
+            class_names: K class entries of the test vocabulary.
+            ignore_label: value of unlabelled pixels in label maps.
+            panoptic: the masks are the segments of ``segments_info`` instead of the classes of the label map.
+            output_dir: where ``mask_acc_evaluation.{pth,json}`` are written, if given.
+        """
+        self._class_names = list(class_names)
+        self._ignore_label = ignore_label
+        self._panoptic = panoptic
+        self._output_dir = output_dir
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._counts = Counts()
+
+    def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
+        """Count the masks of some images.
+
+        Args:
+            inputs: records with ``sem_seg_file_name``, or ``segments_info`` if panoptic.
+            outputs: dicts with ``mask_cls`` (N,), and perhaps ``mask_cls_unseen`` (N,) and
+                ``category_overlapping_mask`` (K,). An image without masks is skipped.
+
+        Raises:
+            UserError: no ground truth, or another number of masks than predictions; names the file.
+        """
+        for record, output in zip(inputs, outputs, strict=True):
+            gt, where = self._gt_classes(record)
+            self._counts.set_seen(output.get("category_overlapping_mask"))
+            self._count(_ALL, output["mask_cls"], gt, where)
+            if "mask_cls_unseen" in output:
+                self._count(_AMONG_UNSEEN, output["mask_cls_unseen"], gt, where)
+
+    def evaluate(self) -> dict[str, dict[str, float]] | None:
+        """Return ``{"mask_acc": scores}`` (see :func:`mask_accuracy_scores`) on the main process, None elsewhere.
+
+        Raises:
+            UserError: no image had a mask.
+        """
+        counts = self._counts.gather()
+        if counts is None:
+            return None
+        if _ALL not in counts.matrices:
+            raise UserError("mask accuracy: no image has a ground-truth mask; check the annotations of the dataset")
+        confusion, names = counts.matrices[_ALL], self._class_names
+        scores = mask_accuracy_scores(confusion, names, counts.seen, counts.matrices.get(_AMONG_UNSEEN))
+        accuracy = np.array([scores[f"MaskAcc-{name}"] for name in names])
+        log_class_tables(logger, names, {"MaskAcc": accuracy}, counts.seen)
+        summary = ", ".join(f"{key} {value:.3f}" for key, value in scores.items() if not key.startswith("MaskAcc-"))
+        logger.info("Mask accuracy of %d masks: %s", confusion.sum(), summary)
+        write_results(self._output_dir, "mask_acc_evaluation", scores)
+        return OrderedDict(mask_acc=scores)
+
+    def _count(self, name: str, pred: Any, gt: np.ndarray, where: str) -> None:
+        pred = as_array(pred)
+        if len(pred) != len(gt):
+            raise UserError(
+                f"{where}: {len(gt)} ground-truth masks but {len(pred)} predictions; mask accuracy needs the "
+                "ground-truth mask generator of the same kind (MODEL.MASKCLIPPP.SEGMENTOR.NAME)"
+            )
+        if len(gt):
+            self._counts.add(name, confusion_matrix(pred, gt, len(self._class_names), where=where))
+
+    def _gt_classes(self, record: dict[str, Any]) -> tuple[np.ndarray, str]:
+        """Return the class of each mask (N,), and the file for messages."""
+        key, file_key = ("segments_info", "pan_seg_file_name") if self._panoptic else ("sem_seg_file_name",) * 2
+        if key not in record:
+            kind = "panoptic segments" if self._panoptic else "a label map"
+            raise UserError(f"{record['file_name']}: mask accuracy needs {kind}, this record has no {key}")
+        where = record.get(file_key, record["file_name"])
+        if self._panoptic:
+            return np.array([segment["category_id"] for segment in record[key]], dtype=np.int64), where
+        labels = read_label_map(where, num_classes=len(self._class_names), ignore_label=self._ignore_label)
+        classes = np.unique(labels)
+        return classes[classes != self._ignore_label], where

@@ -1,0 +1,65 @@
+"""Results on disk and in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from maskclippp.data.vocabularies import split_synonyms
+from maskclippp.utils.files import atomic_write
+
+_COLUMNS = 6
+
+
+def write_results(folder: str | Path | None, stem: str, results: Mapping[str, float]) -> None:
+    """Write ``<stem>.pth`` (a plain dict) and ``<stem>.json`` (NaN as null); nothing if there is no folder."""
+    if not folder:
+        return
+    with atomic_write(Path(folder) / f"{stem}.pth") as path:
+        torch.save(dict(results), path)
+    with atomic_write(Path(folder) / f"{stem}.json") as path:
+        values = {key: None if math.isnan(value) else value for key, value in results.items()}
+        path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def log_class_tables(
+    logger: logging.Logger,
+    class_names: Sequence[str],
+    columns: Mapping[str, np.ndarray],
+    seen: np.ndarray | None,
+) -> None:
+    """Log per-class results, apart for seen and unseen classes when there are both.
+
+    Args:
+        logger: where to.
+        class_names: K class entries; the first synonym is shown.
+        columns: title -> (K,) percent.
+        seen: (K,) bool or None.
+    """
+    everything = np.ones(len(class_names), dtype=bool)
+    if seen is None or seen.all() or not seen.any():
+        groups = {"All": everything}
+    else:
+        groups = {"Seen": seen, "Unseen": ~seen}
+    for title, members in groups.items():
+        cells = [
+            cell
+            for index in np.flatnonzero(members)
+            for cell in (split_synonyms(class_names[index])[0], *(values[index] for values in columns.values()))
+        ]
+        logger.info("%s Category Results:\n%s", title, _table(cells, ["category", *columns]))
+
+
+def _table(cells: list, titles: list[str]) -> str:
+    width = len(titles) * max(1, min(_COLUMNS, len(cells)) // len(titles))
+    cells = cells + [None] * (-len(cells) % width)
+    rows = [cells[start : start + width] for start in range(0, len(cells), width)]
+    headers = titles * (width // len(titles))
+    return tabulate(rows, headers=headers, tablefmt="pipe", floatfmt=".3f", numalign="left")

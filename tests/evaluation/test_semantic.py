@@ -1,0 +1,120 @@
+"""Semantic evaluation: golden and hand-made numbers, both kinds of output, several processes, files, wrong input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from maskclippp.evaluation.boundary import label_boundary
+from maskclippp.evaluation.confusion import Counts
+from maskclippp.evaluation.semantic import SemSegEvaluator, semantic_scores
+from maskclippp.utils.errors import UserError
+
+from .conftest import check_scores
+
+
+@pytest.mark.parametrize("as_scores", [False, True])
+def test_golden(golden_case, as_scores: bool) -> None:
+    case = golden_case("eval_semantic")
+    outputs = case.outputs("sem_seg_labels", "pred")
+    if as_scores:
+        for output in outputs:
+            output["sem_seg"] = F.one_hot(output.pop("sem_seg_labels"), len(case.classes)).permute(2, 0, 1).float()
+    evaluator = SemSegEvaluator(case.classes)
+    evaluator.process(case.records, outputs)
+    assert (evaluator._counts.matrices["region"] == case.tensors["out.confusion"]).all()
+    check_scores(evaluator.evaluate()["sem_seg"], case.expected)
+
+
+def test_two_ranks_give_what_one_gives(golden_case) -> None:
+    case = golden_case("eval_semantic")
+    outputs = case.outputs("sem_seg_labels", "pred")
+    ranks = [SemSegEvaluator(case.classes) for _ in range(2)]
+    for index in range(len(outputs)):
+        ranks[index % 2].process([case.records[index]], [outputs[index]])
+    ranks[0]._counts = Counts.merge(rank._counts for rank in ranks)
+    check_scores(ranks[0].evaluate()["sem_seg"], case.expected)
+
+
+def test_scores_by_hand() -> None:
+    confusion = np.zeros((4, 4), int)
+    confusion[0, 0], confusion[0, 1], confusion[1, 1] = 6, 1, 3
+    confusion[2, 0] = 2  # class 2 is predicted but absent
+    confusion[:, 3] = 50  # ignored pixels
+    scores = semantic_scores(confusion, ["a", "b", "c"], np.array([True, False, False]))
+    iou = {"a": 6 / 9, "b": 3 / 4}
+    assert scores["mIoU"] == pytest.approx(100 * (iou["a"] + iou["b"]) / 2)
+    assert scores["mIoU(S)"] == pytest.approx(100 * iou["a"]) and scores["mIoU(U)"] == pytest.approx(100 * iou["b"])
+    assert scores["fwIoU"] == pytest.approx(100 * (iou["a"] * 8 + iou["b"] * 4) / 12)
+    assert scores["mACC"] == pytest.approx(75) and scores["pACC"] == pytest.approx(75)
+    assert math.isnan(scores["IoU-c"]) and math.isnan(scores["ACC-c"])
+    names = ["a", "b", "c"]
+    assert list(scores) == [
+        *("mIoU", "mIoU(S)", "mIoU(U)", "fwIoU"),
+        *(f"IoU-{name}" for name in names),
+        *("mACC", "pACC"),
+        *(f"ACC-{name}" for name in names),
+    ]
+
+
+def test_nothing_labelled_is_nan_without_warning(recwarn) -> None:
+    scores = semantic_scores(np.zeros((3, 3), int), ["a", "b"], np.array([True, False]))
+    assert all(math.isnan(value) for value in scores.values()) and not recwarn.list
+
+
+def test_boundary_of_a_square() -> None:
+    labels = np.zeros((20, 20), np.int64)
+    labels[5:12, 5:12] = 3
+    expected = np.zeros((20, 20), int)
+    expected[5:12, 5:12] = 3
+    expected[6:11, 6:11] = 0
+    assert (label_boundary(labels) == expected).all()
+    assert (label_boundary(np.full((100, 100), 2))[3:-3, 3:-3] == 0).all()
+    assert (label_boundary(np.full((100, 100), 2))[:3] == 2).all()
+
+
+def test_boundary_of_many_classes_does_not_overflow(label_file) -> None:
+    evaluator = SemSegEvaluator([str(index) for index in range(200)])
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
+    evaluator.process([record], [{"sem_seg_labels": torch.tensor([[0, 0, 199], [2, 2, 7]])}])
+    assert evaluator._counts.matrices["boundary"][199].sum() == 1
+
+
+def test_no_boundary_for_large_vocabularies(label_file) -> None:
+    evaluator = SemSegEvaluator([str(index) for index in range(847)])
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
+    evaluator.process([record], [{"sem_seg_labels": torch.tensor([[0, 0, 846], [2, 2, 7]])}])
+    scores = evaluator.evaluate()["sem_seg"]
+    assert not any(key.startswith("Boundary") for key in scores) and scores["IoU-2"] == pytest.approx(200 / 3)
+
+
+def test_files_and_tables(label_file, tmp_path, caplog) -> None:
+    evaluator = SemSegEvaluator(["a,x", "b", "c"], output_dir=str(tmp_path / "out"))
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
+    evaluator.process([record], [{"sem_seg_labels": torch.tensor([[0, 0, 2], [2, 2, 1]])}])
+    with caplog.at_level(logging.INFO):
+        scores = evaluator.evaluate()["sem_seg"]
+    assert scores["mIoU"] == 100
+    saved = torch.load(tmp_path / "out/sem_seg_evaluation.pth", weights_only=True)
+    assert list(saved) == list(scores)
+    assert json.loads((tmp_path / "out/sem_seg_evaluation.json").read_text())["IoU-b"] is None
+    assert "All Category Results" in caplog.text and "Semantic segmentation: mIoU 100.000" in caplog.text
+
+
+def test_wrong_input(label_file) -> None:
+    evaluator = SemSegEvaluator(["a", "b", "c"])
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
+    with pytest.raises(UserError, match=r"labels\.png: prediction has shape \(2, 2\), ground truth \(2, 3\)"):
+        evaluator.process([record], [{"sem_seg_labels": torch.zeros(2, 2, dtype=torch.long)}])
+    with pytest.raises(UserError, match=r"labels\.png: the prediction has 5 classes, the dataset 3"):
+        evaluator.process([record], [{"sem_seg": torch.zeros(5, 2, 3)}])
+    with pytest.raises(UserError, match=r"a\.jpg: semantic evaluation needs a label map"):
+        evaluator.process([{"file_name": "a.jpg"}], [{"sem_seg_labels": torch.zeros(2, 3)}])
+    with pytest.raises(UserError, match="there was no image"):
+        evaluator.evaluate()
