@@ -5,11 +5,35 @@ They may rescale and shift similarities, but act the same way on every class: no
 
 from __future__ import annotations
 
+import math
+
+import torch
+import torch.nn.functional as F
 from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
+from ..utils.errors import UserError
 from .build import PSM_REGISTRY
 from .context import SimilarityContext
+from .cosine import MAX_LOGIT_SCALE
+
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
+
+
+def fold(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Return the one affine map that equals Linear(T, width), Linear(width, 1): weights (T,) and a scalar."""
+    weight = (second.weight @ first.weight)[0]
+    bias = (second.weight @ first.bias + second.bias)[0]
+    return weight, bias
+
+
+def affine_similarity(first: nn.Linear, second: nn.Linear, similarity: Tensor, training: bool) -> Tensor:
+    """Apply the two maps along the templates, (N, Ka, T) -> (N, Ka); folded into one unless training."""
+    if training:
+        return second(first(similarity)).squeeze(-1)
+    weight, bias = fold(first, second)
+    return similarity @ weight + bias
 
 
 @PSM_REGISTRY.register()
@@ -28,24 +52,111 @@ class LinearPSM(nn.Module):
         self.corr_proj_out = nn.Sequential(nn.Linear(width, 1))
 
     @classmethod
-    def from_config(cls, cfg, num_templates: int) -> dict:
+    def from_config(cls, cfg, num_templates: int, visual_shapes: dict[str, ShapeSpec]) -> dict:
         """Read the MODEL.MASKCLIPPP config node."""
         return {"num_templates": num_templates, "width": cfg.PSM.CORR_WIDTH}
 
     def forward(self, similarity: Tensor, context: SimilarityContext | None = None) -> Tensor:
         """(N, Ka, T) -> (N, Ka); in evaluation the two maps are folded into one."""
-        if self.training:
-            return self.corr_proj_out(self.corr_proj_in(similarity)).squeeze(-1)
-        weight, bias = self.folded()
-        return similarity @ weight + bias
+        return affine_similarity(self.corr_proj_in[0], self.corr_proj_out[0], similarity, self.training)
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Return the one affine map that equals both: weights (T,) and a scalar."""
-        first, second = self.corr_proj_in[0], self.corr_proj_out[0]
-        out = second.weight.double()  # float64: rounding would add up over the width
-        weight = (out @ first.weight.double())[0]
-        bias = (out @ first.bias.double() + second.bias.double())[0]
-        return weight.to(first.weight.dtype), bias.to(first.bias.dtype)
+
+@PSM_REGISTRY.register()
+class PseudoTextPSM(nn.Module):
+    """Class vectors look at the picture before masks are compared with them.
+
+    The mean over the templates of each name attends to dense features of the image; residual and norm follow. The
+    result, not normalised again, is multiplied with the unit mask embeddings.
+
+    Args:
+        embed_dim: D.
+        visual_dim: channels of the dense features.
+        visual_feature: name of the dense features.
+        num_heads: of the attention.
+        attention_dropout: of the attention weights.
+        hidden_dropout: of the attention result.
+        detach_visual: no gradient reaches the dense features.
+        normalize_visual: dense features get unit length along the channels.
+        use_logit_scale: multiply by an own logit scale.
+        residual_templates: T of an affine map of the similarities that is added; None: nothing is added.
+        residual_width: width of that map.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        embed_dim: int,
+        visual_dim: int,
+        visual_feature: str,
+        num_heads: int,
+        attention_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        detach_visual: bool = False,
+        normalize_visual: bool = False,
+        use_logit_scale: bool = False,
+        residual_templates: int | None = None,
+        residual_width: int = 640,
+    ) -> None:
+        super().__init__()
+        self.img_proj = nn.Linear(visual_dim, embed_dim, bias=False)
+        self.img2text = nn.MultiheadAttention(embed_dim, num_heads, dropout=attention_dropout, batch_first=True)
+        self.dropout = nn.Dropout(hidden_dropout)
+        self.ln_1 = nn.LayerNorm(embed_dim)
+        self.visual_feature = visual_feature
+        self.detach_visual = detach_visual
+        self.normalize_visual = normalize_visual
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE)) if use_logit_scale else None
+        self.corrs_in = nn.Linear(residual_templates, residual_width) if residual_templates else None
+        self.corrs_out = nn.Linear(residual_width, 1) if residual_templates else None
+
+    @classmethod
+    def from_config(cls, cfg, num_templates: int, visual_shapes: dict[str, ShapeSpec]) -> dict:
+        """Read the MODEL.MASKCLIPPP config node."""
+        psm = cfg.PSM
+        if len(psm.IN_FEATURES) != 1 or psm.IN_FEATURES[0] not in visual_shapes:
+            valid = ", ".join(visual_shapes)
+            raise UserError(f"PSM.IN_FEATURES {list(psm.IN_FEATURES)}: PseudoTextPSM needs one of {valid}")
+        return {
+            "embed_dim": visual_shapes["emb"].channels,
+            "visual_dim": visual_shapes[psm.IN_FEATURES[0]].channels,
+            "visual_feature": psm.IN_FEATURES[0],
+            "num_heads": psm.NUM_HEADS,
+            "attention_dropout": psm.ATTENTION_PROBS_DROPOUT_PROB,
+            "hidden_dropout": psm.HIDDEN_DROPOUT_PROB,
+            "detach_visual": psm.DETACH_VISUAL_COND,
+            "normalize_visual": psm.NORM_VISUAL_COND,
+            "use_logit_scale": psm.USE_LOGIT_SCALE,
+            "residual_templates": num_templates if psm.CORR_RESIDUAL else None,
+            "residual_width": psm.CORR_WIDTH,
+        }
+
+    def forward(self, similarity: Tensor, context: SimilarityContext) -> Tensor:
+        """(N, Ka, T) -> (N, Ka); without a residual only the context counts."""
+        names = F.normalize(context.text_embeddings.mean(dim=1), dim=-1)  # (Ka, D)
+        masks = F.normalize(context.mask_embeddings.float(), dim=-1)  # (N, D)
+        logits = [
+            masks[context.image_index == index] @ self.adapt(names, dense).T
+            for index, dense in enumerate(context.features[self.visual_feature])
+        ]
+        result = torch.cat(logits)
+        if self.logit_scale is not None:
+            result = result * self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        if self.corrs_in is not None:
+            result = result + affine_similarity(self.corrs_in, self.corrs_out, similarity, self.training)
+        return result
+
+    def adapt(self, names: Tensor, dense: Tensor) -> Tensor:
+        """Let names (Ka, D) look at the features (C, h, w) of one image; returns (Ka, D)."""
+        pixels = dense.flatten(1).T.to(names.dtype)  # (h*w, C)
+        if self.detach_visual:
+            pixels = pixels.detach()
+        if self.normalize_visual:
+            pixels = F.normalize(pixels, dim=-1)
+        keys = self.img_proj(pixels)[None]
+        # With weights the softmax is explicit; the fused kernel's rounding exceeds what logits are held to (5e-6).
+        seen = self.img2text(names[None], keys, keys, need_weights=True)[0][0]
+        return self.ln_1(names + self.dropout(seen)).to(names.dtype)
 
 
 @PSM_REGISTRY.register()
@@ -57,7 +168,7 @@ class DummyPSM(nn.Module):
         super().__init__()
 
     @classmethod
-    def from_config(cls, cfg, num_templates: int) -> dict:
+    def from_config(cls, cfg, num_templates: int, visual_shapes: dict[str, ShapeSpec]) -> dict:
         """Nothing to read."""
         return {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from detectron2.config import configurable
 from torch import Tensor, nn
@@ -10,11 +11,17 @@ from torch.func import functional_call
 
 from ..utils.errors import UserError
 from ..utils.freeze import train_only
-from ..utils.open_clip_models import create_clip, create_tokenizer
+from ..utils.open_clip_models import create_clip, create_tokenizer, eva_model_name, eva_pretrained
 from .base import TextEncoder
 from .build import TEXT_ENCODER_REGISTRY
 
 FINETUNE_TYPES = ("none", "all", "attention", "proj")
+
+
+def text_tower(model_name: str, pretrained: str) -> dict[str, Any]:
+    """Return tower, logit scale and tokenizer of an open_clip model, as the encoders' arguments."""
+    clip = create_clip(model_name, pretrained)
+    return {"tower": clip.text, "logit_scale": clip.logit_scale, "tokenizer": create_tokenizer(model_name)}
 
 
 @TEXT_ENCODER_REGISTRY.register()
@@ -41,14 +48,7 @@ class CLIPTextEncoder(TextEncoder):
         super().__init__()
         if finetune_type not in FINETUNE_TYPES:
             raise UserError(f"FINETUNE_TYPE '{finetune_type}' of a text encoder: valid are {', '.join(FINETUNE_TYPES)}")
-        # The tower itself stays out of the module tree: its parts are registered here, under the published names, and
-        # it is always called with them.
-        object.__setattr__(self, "_tower", tower)
-        for name, child in tower.named_children():
-            self.add_module(name, child)
-        for name, parameter in tower.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        self.register_buffer("attn_mask", tower.attn_mask, persistent=False)
+        self._hold(tower)
         self.logit_scale = nn.Parameter(logit_scale.detach().clone().float())
         self.tokenizer = tokenizer
         self.finetune_type = finetune_type
@@ -57,13 +57,22 @@ class CLIPTextEncoder(TextEncoder):
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Read a TEXT_ENCODER config node."""
-        clip = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED)
-        return {
-            "tower": clip.text,
-            "logit_scale": clip.logit_scale,
-            "tokenizer": create_tokenizer(cfg.MODEL_NAME),
-            "finetune_type": cfg.FINETUNE_TYPE,
-        }
+        return text_tower(cfg.MODEL_NAME, cfg.PRETRAINED) | {"finetune_type": cfg.FINETUNE_TYPE}
+
+    def _hold(self, tower: nn.Module) -> None:
+        """Register the tower's parts under the published names; the tower itself stays out of the module tree."""
+        object.__setattr__(self, "_tower", tower)
+        for name, child in tower.named_children():
+            self.add_module(name, child)
+        for name, parameter in tower.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        self.register_buffer("attn_mask", tower.attn_mask, persistent=False)
+
+    def _tower_state(self) -> dict[str, Tensor]:
+        """Return the tensors that the tower is called with."""
+        state = dict(self.named_parameters()) | dict(self.named_buffers())
+        state.pop("logit_scale")
+        return state
 
     @property
     def embed_dim(self) -> int:
@@ -79,18 +88,17 @@ class CLIPTextEncoder(TextEncoder):
 
         A causal tower is run only up to the longest sentence's end token: what follows cannot change the result.
         """
-        state = dict(self.named_parameters()) | dict(self.named_buffers())
-        state.pop("logit_scale")
+        state = self._tower_state()
         if self._cuttable:
             length = int(tokens.argmax(dim=-1).max()) + 1
             tokens = tokens[:, :length]
-            state["attn_mask"] = self.attn_mask[:length, :length]
+            state["attn_mask"] = state["attn_mask"][:length, :length]
         return functional_call(self._tower, state, (tokens,))
 
     @property
     def _cuttable(self) -> bool:
         """Whether the end token (the largest id) is pooled and sees only what precedes it."""
-        return self.attn_mask is not None and self._tower.pool_type == "argmax" and self._tower.cls_emb is None
+        return self._tower.attn_mask is not None and self._tower.pool_type == "argmax" and self._tower.cls_emb is None
 
     def _trains(self, name: str) -> bool:
         return {
@@ -99,3 +107,29 @@ class CLIPTextEncoder(TextEncoder):
             "attention": ("transformer" in name and "in_proj_weight" in name) or name == "positional_embedding",
             "proj": name.startswith(("ln_final", "text_projection", "logit_scale")),
         }[self.finetune_type]
+
+
+@TEXT_ENCODER_REGISTRY.register()
+class EVACLIPTextEncoder(CLIPTextEncoder):
+    """EVA-CLIP's text tower; published checkpoints keep its parameters below ``proxy``.
+
+    Fine-tune type "attention" also trains the norms and MLPs of every block, as the published ``_wtext`` model was.
+    """
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        """Read a TEXT_ENCODER config node."""
+        name = eva_model_name(cfg.MODEL_NAME)
+        return text_tower(name, eva_pretrained(name, cfg.PRETRAINED)) | {"finetune_type": cfg.FINETUNE_TYPE}
+
+    def _hold(self, tower: nn.Module) -> None:
+        self.proxy = tower
+        object.__setattr__(self, "_tower", tower)
+
+    def _tower_state(self) -> dict[str, Tensor]:
+        return {"attn_mask": self.proxy.attn_mask}
+
+    def _trains(self, name: str) -> bool:
+        name = name.removeprefix("proxy.")
+        block_norm_or_mlp = "resblocks" in name and any(part in name for part in (".ln_1.", ".ln_2.", ".mlp."))
+        return super()._trains(name) or (self.finetune_type == "attention" and block_norm_or_mlp)

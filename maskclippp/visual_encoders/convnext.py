@@ -50,10 +50,10 @@ class CLIPConvNeXt(VisualEncoder):
         train_only(self.proxy, self._trains)
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a VISUAL_ENCODER config node."""
-        tower = create_clip(node.MODEL_NAME, node.PRETRAINED).visual
-        return {"tower": tower, "mask_prior_beg": max(node.MASK_PRIOR_BEG, 1), **common_options(node)}
+        tower = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED).visual
+        return {"tower": tower, "mask_prior_beg": max(cfg.MASK_PRIOR_BEG, 1), **common_options(cfg)}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of the requested features and of "emb"."""

@@ -60,11 +60,11 @@ class EVACLIPViT(MaskGuidedViT):
         use_published_names(self.proxy, self._to_published, TO_TIMM + split_bias)
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a VISUAL_ENCODER config node."""
-        name = eva_model_name(node.MODEL_NAME)
-        tower = getattr(create_clip(name, eva_pretrained(name, node.PRETRAINED)).visual, "trunk", None)
-        return {"tower": tower, **common_options(node), **mask_options(node)}
+        name = eva_model_name(cfg.MODEL_NAME)
+        tower = getattr(create_clip(name, eva_pretrained(name, cfg.PRETRAINED)).visual, "trunk", None)
+        return {"tower": tower, **common_options(cfg), **mask_options(cfg)}
 
     @property
     def blocks(self) -> Sequence[nn.Module]:

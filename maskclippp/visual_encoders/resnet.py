@@ -68,10 +68,10 @@ class CLIPResNet(VisualEncoder):
         )
 
     @classmethod
-    def from_config(cls, node) -> dict:
+    def from_config(cls, cfg) -> dict:
         """Read a VISUAL_ENCODER config node."""
-        tower = create_clip(node.MODEL_NAME, node.PRETRAINED).visual
-        return {"tower": tower, **common_options(node), **mask_options(node)}
+        tower = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED).visual
+        return {"tower": tower, **common_options(cfg), **mask_options(cfg)}
 
     def train(self, mode: bool = True) -> CLIPResNet:
         """Switch mode; batch norms that do not train keep their statistics."""
