@@ -72,7 +72,7 @@ def build_evaluator(
     if mask_accuracy:
         return MaskAccEvaluator(
             _class_names(metadata),
-            ignore_label=metadata.get("ignore_label", 255),
+            ignore_label=_ignore_label(metadata),
             panoptic=panoptic_masks,
             output_dir=output_folder,
         )
@@ -82,7 +82,7 @@ def build_evaluator(
         evaluators.append(_coco_instances(metadata, output_folder))
     if kind in ("sem_seg", "ade20k_panoptic_seg") or (kind == "coco_panoptic_seg" and semantic):
         evaluators.append(
-            SemSegEvaluator(_class_names(metadata), ignore_label=metadata.ignore_label, output_dir=output_folder)
+            SemSegEvaluator(_class_names(metadata), ignore_label=_ignore_label(metadata), output_dir=output_folder)
         )
     if not evaluators:
         raise UserError(f"dataset '{dataset_name}' (type '{kind}') has no evaluator for the tasks that are on")
@@ -92,6 +92,10 @@ def build_evaluator(
 
 def _class_names(metadata: Metadata) -> list[str]:
     return metadata.get("stuff_classes", None) or metadata.thing_classes
+
+
+def _ignore_label(metadata: Metadata) -> int:
+    return metadata.get("ignore_label", 255)
 
 
 def _coco_instances(metadata: Metadata, output_folder: str | None) -> COCOEvaluator:

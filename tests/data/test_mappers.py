@@ -118,6 +118,9 @@ def test_unknown_mapper_and_empty_train_set() -> None:
     cfg.DATASETS.TRAIN = ()
     with pytest.raises(UserError, match=r"DATASETS\.TRAIN is empty"):
         build_mapper(cfg, True)
+    cfg.DATASETS.TRAIN = ("toy_instance_train",)
+    with pytest.raises(UserError, match="dataset 'toy_instance_train' has no label maps"):
+        build_mapper(cfg, True)
 
 
 def test_wrong_files(record, tmp_path) -> None:

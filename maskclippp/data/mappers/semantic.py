@@ -52,6 +52,8 @@ class SemanticMapper:
         if not is_train:
             raise UserError("mapper 'mask_former_semantic' is for training only")
         metadata = common.train_metadata(cfg)
+        if not metadata.get("stuff_classes", None):
+            raise UserError(f"dataset '{metadata.name}' has no label maps; mapper 'mask_former_semantic' needs them")
         augmentations = common.training_augmentations(
             min_sizes=cfg.INPUT.MIN_SIZE_TRAIN,
             max_size=cfg.INPUT.MAX_SIZE_TRAIN,
@@ -63,7 +65,7 @@ class SemanticMapper:
         return {
             "augmentations": augmentations,
             "image_format": cfg.INPUT.FORMAT,
-            "ignore_label": metadata.ignore_label,
+            "ignore_label": metadata.get("ignore_label", 255),
             "size_divisibility": cfg.INPUT.SIZE_DIVISIBILITY,
             "num_classes": len(metadata.stuff_classes),
         }
