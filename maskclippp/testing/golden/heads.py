@@ -11,7 +11,7 @@ from torch import nn
 from ...criteria import build_criterion
 from ...similarity import build_psm
 from .case import Case, Results, golden_kind
-from .models import node_from
+from .nodes import node_from
 
 
 @golden_kind("psm_linear", tolerance=5e-6)
@@ -36,7 +36,7 @@ def _psm(case: Case, name: str) -> nn.Module:
     node = node_from("MODEL.MASKCLIPPP", {})
     node.PSM = node_from("MODEL.MASKCLIPPP.PSM", case.meta.get("cfg", {}))
     node.PSM.NAME = name
-    psm = build_psm(node, case.input("corrs").shape[-1])
+    psm = build_psm(node, case.input("corrs").shape[-1], visual_shapes={})
     case.load_into(psm=psm)
     return psm
 

@@ -9,8 +9,9 @@ from ...data.vocabularies import seen_classes, split_synonyms
 from ...similarity import max_over_synonyms
 from ...text_encoders import TextClassifier, build_text_encoder
 from ...text_encoders.bank import average_templates
+from ..tiny_clip import register_model
 from .case import Case, Results, golden_kind
-from .models import node_from, register_model
+from .nodes import node_from
 
 # The text tower does not depend on the image tower, which may be of a kind that no library knows.
 SMALL_IMAGE_TOWER = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}

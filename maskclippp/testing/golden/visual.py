@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ...structures import ImageBatch, ImageTransform
 from ...visual_encoders import VisualEncoder, build_visual_encoder
+from ..tiny_clip import register_model
 from .case import Case, Results, golden_kind
-from .models import node_from, register_model
+from .nodes import node_from
 
 
 class CommonCanvas:
@@ -43,13 +44,8 @@ class CommonCanvas:
         ]
 
 
-@golden_kind("clip_vit_")
+@golden_kind("clip_vit_", "clip_convnext_", "clip_rn_")
 @torch.no_grad()
-def clip_vit(case: Case) -> Results:
-    """CLIPViT."""
-    yield from mask_embeddings(case)
-
-
 def mask_embeddings(case: Case) -> Results:
     """Build the encoder that ``cfg`` names; run all pictures as one batch."""
     encoder = build_encoder(case)

@@ -1,0 +1,180 @@
+"""What is measured: each job is built in two variants, "ours" and "naive", with the same weights and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+from detectron2.structures import Instances
+from torch import Tensor
+
+from ...criteria.mask_cross_entropy import ReweightCELoss
+from ...data.vocabularies import load_vocabulary
+from ...data.vocabularies.templates import get_templates
+from ...methods import MaskCLIPpp
+from ...methods.tasks import TaskInference
+from ...similarity.psm import LinearPSM
+from ...structures import ImageTransform
+from ...text_encoders import TextClassifier
+from ...text_encoders.open_clip_text import CLIPTextEncoder
+from ...utils.open_clip_models import create_clip, create_tokenizer
+from ...visual_encoders.vit import CLIPViT
+from ..tiny_clip import TINY_CLIP, register_model
+from .naive import NaiveCLIPViT, PaddedTextEncoder
+
+VARIANTS = ("ours", "naive")
+VOCABULARY = "coco_stuff_171"
+Run = Callable[[], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large the job is.
+
+    Attributes:
+        size: "base", the architecture ViT-B-16 of open_clip with random weights; "tiny", one for tests.
+        image_size: side of the square pictures in pixels.
+        batch: pictures.
+        masks: per picture.
+        classes: names, taken from COCO-Stuff; at most 171.
+        templates: sentences per name, "t1" or "t14".
+        blocks_with_masks: the last so many blocks have mask tokens; 3 of 12 is MASK_PRIOR_BEG 10.
+        device: of torch.
+    """
+
+    size: str = "base"
+    image_size: int = 448
+    batch: int = 2
+    masks: int = 10
+    classes: int = 171
+    templates: str = "t1"
+    blocks_with_masks: int = 3
+    device: str = "cpu"
+
+    @property
+    def model_name(self) -> str:
+        """Architecture that open_clip knows."""
+        return "ViT-B-16" if self.size == "base" else register_model(TINY_CLIP)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The first name of each class."""
+        return [names[0] for names in load_vocabulary(VOCABULARY).names[: self.classes]]
+
+
+def build(job: str, variant: str, settings: Settings) -> Run:
+    """Return a function that does the job once and returns what both variants must agree on."""
+    torch.manual_seed(0)
+    return JOBS[job](variant, settings)
+
+
+def mask_embed(variant: str, settings: Settings) -> Run:
+    """Mask embeddings of a batch, without gradients."""
+    encoder = _visual_encoder(variant, settings).to(settings.device).eval()
+    images, masks, _ = _inputs(settings)
+
+    def run() -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {"mask embeddings": torch.cat(encoder(images, masks).mask_embeddings)}
+
+    return run
+
+
+def text(variant: str, settings: Settings) -> Run:
+    """Embeddings of a vocabulary, without gradients."""
+    classifier = TextClassifier(
+        _text_encoder(variant, settings).to(settings.device).eval(), get_templates(settings.templates)
+    )
+
+    def run() -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {"text embeddings": classifier.embed(settings.class_names)}
+
+    return run
+
+
+def train_step(variant: str, settings: Settings) -> Run:
+    """A training step with tuned attention in both towers: losses, gradients, clipping, AdamW."""
+    model = _model(variant, settings).to(settings.device).train()
+    images, masks, labels = _inputs(settings)
+    size = (settings.image_size, settings.image_size)
+    records = [
+        {"image": image, "instances": Instances(size, gt_masks=picture, gt_classes=classes)}
+        for image, picture, classes in zip(images, masks, labels, strict=True)
+    ]
+    tuned = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizer = torch.optim.AdamW(tuned.values(), lr=1e-5)
+
+    def run() -> dict[str, Tensor]:
+        optimizer.zero_grad()
+        losses = model(records)
+        sum(losses.values()).backward()
+        results = {name: loss.detach() for name, loss in losses.items()}
+        results["gradient norms"] = torch.stack([p.grad.norm() for p in tuned.values() if p.grad is not None])
+        torch.nn.utils.clip_grad_norm_(tuned.values(), 0.01)
+        optimizer.step()
+        return results
+
+    return run
+
+
+JOBS: dict[str, Callable[[str, Settings], Run]] = {"mask-embed": mask_embed, "text": text, "train-step": train_step}
+
+
+def _inputs(settings: Settings) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Noise pictures, rectangular masks with their labels."""
+    generator = torch.Generator().manual_seed(1)
+    side, count = settings.image_size, settings.batch
+    images = [torch.randint(0, 256, (3, side, side), generator=generator, dtype=torch.uint8) for _ in range(count)]
+    labels = [torch.randint(0, settings.classes, (settings.masks,), generator=generator) for _ in range(count)]
+    corners = torch.rand(count, settings.masks, 2, generator=generator) * 0.6
+    extents = torch.rand(count, settings.masks, 2, generator=generator) * 0.3 + 0.1
+    steps = (torch.arange(side) + 0.5) / side
+    inside = (steps > corners[..., None]) & (steps < (corners + extents)[..., None])  # (B, Q, 2, side)
+    masks = inside[:, :, 0, :, None] & inside[:, :, 1, None, :]
+    device = settings.device
+    return [i.to(device) for i in images], list(masks.float().to(device)), [x.to(device) for x in labels]
+
+
+def _visual_encoder(variant: str, settings: Settings) -> CLIPViT:
+    tower = create_clip(settings.model_name).visual
+    transform = ImageTransform((127.5, 127.5, 127.5), (64.0, 64.0, 64.0))
+    return (CLIPViT if variant == "ours" else NaiveCLIPViT)(
+        tower=tower,
+        train_transform=transform,
+        test_transform=transform,
+        finetune_type="attention",
+        mask_prior_beg=len(tower.transformer.resblocks) - settings.blocks_with_masks + 1,
+        mask_logit_scale=-5.0,
+        learnable_mask_logit_scale=True,
+    )
+
+
+def _text_encoder(variant: str, settings: Settings) -> CLIPTextEncoder:
+    clip = create_clip(settings.model_name)
+    return (CLIPTextEncoder if variant == "ours" else PaddedTextEncoder)(
+        tower=clip.text,
+        logit_scale=clip.logit_scale,
+        tokenizer=create_tokenizer(settings.model_name),
+        finetune_type="attention",
+    )
+
+
+def _model(variant: str, settings: Settings) -> MaskCLIPpp:
+    templates = list(get_templates(settings.templates))
+    return MaskCLIPpp(
+        visual_encoder=_visual_encoder(variant, settings),
+        visual_encoder_f=None,
+        text_encoder=_text_encoder(variant, settings),
+        generator=None,
+        psm=LinearPSM(num_templates=len(templates), width=768),
+        criterion=ReweightCELoss(balance_classes=True, ignore_empty=True),
+        use_logit_scale=True,
+        templates=templates,
+        text_chunk_size=512,
+        train_classes=settings.class_names,
+        tasks=TaskInference(),
+        test_metadata=SimpleNamespace(stuff_classes=settings.class_names),
+    )

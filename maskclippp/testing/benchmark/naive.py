@@ -1,0 +1,51 @@
+"""The plain formulations that ours is measured and tested against: the same weights, the same results, more work."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...structures import ImageBatch, VisualOutput
+from ...text_encoders.open_clip_text import CLIPTextEncoder
+from ...visual_encoders.mask_tokens import attention_bias, downsample_masks, inside_mask, pad_masks
+from ...visual_encoders.vit import CLIPViT
+
+
+class NaiveCLIPViT(CLIPViT):
+    """Mask tokens stand before the image tokens in one attention, with a full (Q + L)^2 bias per head and block."""
+
+    def encode(self, batch: ImageBatch) -> VisualOutput:
+        """Mask embeddings and areas only."""
+        tokens, grid = self.embed(batch.pixels)
+        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
+        padded = pad_masks(masks)  # (B, Q, h*w)
+        count = padded.shape[1]
+        for number, block in enumerate(self.blocks, start=1):
+            if number == self.mask_prior_beg:
+                tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
+            bias = self._full_bias(padded, number) if number >= self.mask_prior_beg else None
+            tokens = block(tokens, attn_mask=bias)
+        embeddings = self.project(tokens[:, :count])
+        return VisualOutput(
+            mask_embeddings=[row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)],
+            areas=[picture.sum(dim=(1, 2)) for picture in masks],
+        )
+
+    def _full_bias(self, padded: Tensor, number: int) -> Tensor:
+        """(B, Q, h*w) -> (B * heads, Q + L, Q + L)."""
+        inside = inside_mask(padded, self.mask_threshold)
+        mask_rows = attention_bias(padded, inside, self.mask_logit_scale[self.num_blocks - number])
+        batch, heads, count, patches = mask_rows.shape
+        bias = mask_rows.new_zeros((batch, heads, count + 1 + patches, count + 1 + patches))
+        bias[:, :, :, :count] = float("-inf")  # nobody sees mask tokens
+        bias[:, :, :count, count] = float("-inf")  # mask tokens do not see the class token
+        bias[:, :, :count, count + 1 :] = mask_rows
+        return bias.flatten(0, 1)
+
+
+class PaddedTextEncoder(CLIPTextEncoder):
+    """Runs the whole context, padding included."""
+
+    @property
+    def _cuttable(self) -> bool:
+        return False

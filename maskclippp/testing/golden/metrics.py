@@ -1,0 +1,63 @@
+"""Kinds of the evaluation room: metrics of stored predictions, with the ground truth read from files."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...evaluation.mask_accuracy import MaskAccEvaluator
+from ...evaluation.semantic import SemSegEvaluator
+from .case import Case, Results, golden_kind
+
+IGNORE_LABEL = 255
+
+
+@golden_kind("eval_mask_acc")
+def mask_accuracy(case: Case) -> Results:
+    """Classes predicted for the classes of label maps."""
+    yield from _run(case, MaskAccEvaluator(case.meta["classes"], ignore_label=_ignore_label(case)), "mask_acc")
+
+
+@golden_kind("eval_mask_acc_panoptic")
+def mask_accuracy_panoptic(case: Case) -> Results:
+    """Classes predicted for panoptic segments."""
+    yield from _run(case, MaskAccEvaluator(case.meta["classes"], panoptic=True), "mask_acc")
+
+
+@golden_kind("eval_semantic")
+def semantic(case: Case) -> Results:
+    """Predicted label maps."""
+    yield from _run(case, SemSegEvaluator(case.meta["classes"], ignore_label=_ignore_label(case)), "sem_seg")
+
+
+def _ignore_label(case: Case) -> int:
+    return case.meta.get("ignore_label", IGNORE_LABEL)
+
+
+def _run(case: Case, evaluator: MaskAccEvaluator | SemSegEvaluator, task: str) -> Results:
+    with tempfile.TemporaryDirectory() as folder:
+        predictions = case.inputs("pred_classes") or case.inputs("pred")
+        for index, prediction in enumerate(predictions):
+            output = {"mask_cls" if task == "mask_acc" else "sem_seg_labels": prediction}
+            if case.has("category_overlapping_mask"):
+                output["category_overlapping_mask"] = case.input("category_overlapping_mask")
+            evaluator.process([_record(case, index, Path(folder))], [output])
+    yield "confusion", torch.from_numpy(evaluator.confusion)
+    yield "json.expected", evaluator.evaluate()[task]
+
+
+def _record(case: Case, index: int, folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"file_name": f"image {index}"}
+    if case.has(f"gt.{index}"):
+        labels = case.input(f"gt.{index}").numpy()
+        record["sem_seg_file_name"] = str(folder / f"{index}.png")
+        Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(record["sem_seg_file_name"])
+    else:
+        classes = case.input(f"gt_classes.{index}").tolist()
+        record["segments_info"] = [{"id": number, "category_id": value} for number, value in enumerate(classes)]
+    return record

@@ -1,0 +1,21 @@
+"""Config nodes from what a case's JSON says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from ...config import default_config
+
+
+def node_from(path: str, values: Mapping[str, Any]) -> CfgNode:
+    """Return the defaults of a node such as "MODEL.MASKCLIPPP.PSM", changed by those ``values`` that it knows."""
+    node = default_config()
+    for key in path.split("."):
+        node = node[key]
+    for key, value in values.items():
+        if key in node:
+            node[key] = value
+    return node
