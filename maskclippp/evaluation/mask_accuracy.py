@@ -88,6 +88,12 @@ class MaskAccEvaluator(DatasetEvaluator):
         self._output_dir = output_dir
         self.reset()
 
+    @property
+    def confusion(self) -> np.ndarray:
+        """(K+1, K+1) int64 masks counted in this process so far; rows are predictions, columns true classes."""
+        side = len(self._class_names) + 1
+        return self._counts.matrices.get(_ALL, np.zeros((side, side), dtype=np.int64))
+
     def reset(self) -> None:
         """Forget all images."""
         self._counts = Counts()
