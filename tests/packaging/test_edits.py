@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import compileall
-import tarfile
 
 import pytest
 
@@ -44,9 +43,8 @@ def test_all_edits_fit_the_sdist_and_leave_valid_python(backend, edits, sdist, t
 
 
 def test_changed_source_is_refused(backend, edits, sdist, tmp_path):
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path)
-    changed = tmp_path / backend.SDIST / "detectron2" / "data" / "build.py"
+    source = backend.unpack(sdist, tmp_path)
+    changed = source / "detectron2" / "data" / "build.py"
     changed.write_text(changed.read_text().replace("dtype=np.int)", "dtype=np.int64)", 1))
     with pytest.raises(edits.EditError, match=r"detectron2/data/build\.py: .* matches 1 times, expected 2"):
-        edits.apply_edits(tmp_path / backend.SDIST, edits.EDITS)
+        edits.apply_edits(source, edits.EDITS)

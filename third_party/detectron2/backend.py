@@ -45,11 +45,16 @@ def build_sdist(sdist_directory: str, config_settings: Mapping[str, object] | No
 def prepare_source(sdist: Path, folder: Path) -> Path:
     """Check `sdist`, unpack it into `folder`, apply all edits and return the source tree."""
     check_hash(sdist)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    source = folder / SDIST
+    source = unpack(sdist, folder)
     apply_edits(source, EDITS)
     return source
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpack `sdist` into `folder` and return the source tree."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    return folder / SDIST
 
 
 def check_hash(sdist: Path) -> None:
