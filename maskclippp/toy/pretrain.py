@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import text_global_pool
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -89,7 +89,7 @@ def model_config(vocab_size: int) -> dict:
 
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
     """Encode sentences (B, L) cut after the longest one: with causal attention that equals the padded result."""
-    length = int((tokens != 0).sum(1).max())
+    length = int(tokens.argmax(1).max()) + 1
     tokens = tokens[:, :length]
     features = model.token_embedding(tokens) + model.positional_embedding[:length]
     features = model.ln_final(model.transformer(features, attn_mask=model.attn_mask[:length, :length]))
@@ -143,10 +143,11 @@ class Pretrainer:
         settings: of the run.
         work_dir: where the pictures, checkpoints and vocabulary of the run lie.
         workers: processes that draw pictures.
+        command: how the run was started, for the log.
     """
 
-    def __init__(self, settings: Settings, work_dir: Path, workers: int):
-        self.settings, self.work_dir = settings, work_dir
+    def __init__(self, settings: Settings, work_dir: Path, workers: int, command: str = ""):
+        self.settings, self.work_dir, self.workers = settings, work_dir, workers
         work_dir.mkdir(parents=True, exist_ok=True)
         write_vocabulary(work_dir / VOCABULARY_FILE)
         self.tokenizer: SimpleTokenizer = load_tokenizer(work_dir / VOCABULARY_FILE)
@@ -161,7 +162,7 @@ class Pretrainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
         self.step, self.seconds, self.curve = 0, 0.0, []
         logger.info("%d parameters", sum(p.numel() for p in self.model.parameters()))
-        self.workers = workers
+        self.runs = [{"from_step": 0, "steps": settings.steps, "command": command}]
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -242,7 +243,8 @@ class Pretrainer:
     def save(self) -> None:
         """Write the checkpoint (atomically)."""
         state = {
-            "settings": asdict(self.settings), "step": self.step, "seconds": self.seconds, "curve": self.curve,
+            "settings": _plain(self.settings), "step": self.step, "seconds": self.seconds,
+            "curve": self.curve, "runs": self.runs,
             "model": self.model.state_dict(), "average": self.average.state_dict(),
             "word_head": self.word_head.state_dict(), "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
@@ -250,7 +252,7 @@ class Pretrainer:
             torch.save(state, temporary)
 
     def resume(self) -> None:
-        """Continue from the checkpoint in the work folder.
+        """Continue from the checkpoint in the work folder; a new number of steps is noted in the log.
 
         Raises:
             UserError: there is none, or it is of a run with other settings.
@@ -259,17 +261,18 @@ class Pretrainer:
         if not path.is_file():
             raise UserError(f"no checkpoint at {path}; run without --resume")
         state = torch.load(path, weights_only=True)
-        if _plain(state["settings"]) != _plain(asdict(self.settings)):
+        if {**state["settings"], "steps": self.settings.steps} != _plain(self.settings):
             raise UserError(
                 f"{path} is of a run with other settings: {state['settings']}; give the same ones or another --work-dir"
             )
         for name in ("model", "average", "word_head", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
+        self.runs = [*state["runs"], {**self.runs[0], "from_step": self.step}]
 
 
-def _plain(settings: dict) -> dict:
-    return json.loads(json.dumps(settings))
+def _plain(settings: Settings) -> dict:
+    return json.loads(json.dumps(asdict(settings)))
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -282,7 +285,7 @@ def draw_test_pictures(seed: int, per_class: int) -> Pictures:
     return draw_pictures(counts, seed=seed + _TEST_SEED_OFFSET, show_progress=False)
 
 
-def ship(work_dir: Path, folder: Path, command: str) -> dict[str, float]:
+def ship(work_dir: Path, folder: Path) -> dict[str, float]:
     """Write the assets of the run in ``work_dir`` (finished or not) to ``folder`` and return their figures.
 
     The weights are the averaged ones in fp16; the figures are measured with the rounded weights on 50 fresh pictures of
@@ -296,7 +299,7 @@ def ship(work_dir: Path, folder: Path, command: str) -> dict[str, float]:
     config = model_config(tokenizer.vocab_size)
     weights = {name: value.half().contiguous() for name, value in state["average"].items()}
     with atomic_write(folder / WEIGHTS_FILE) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))
     with atomic_write(folder / MODEL_FILE) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n")
     model = CLIP(**config).eval()
@@ -304,7 +307,7 @@ def ship(work_dir: Path, folder: Path, command: str) -> dict[str, float]:
     fresh = draw_test_pictures(state["settings"]["seed"] + 1, per_class=50)
     figures = accuracy_by_word_class(class_scores(model, tokenizer, fresh.images), true_classes(fresh))
     log = {
-        "command": command, "settings": state["settings"], "step": state["step"], "seconds": round(state["seconds"]),
+        "runs": state["runs"], "settings": state["settings"], "step": state["step"], "seconds": round(state["seconds"]),
         "zero_shot_percent": figures, "zero_shot_pictures": len(fresh), "curve": state["curve"],
     }  # fmt: skip
     with atomic_write(folder / LOG_FILE) as temporary:
@@ -319,8 +322,8 @@ def pretrain(
     """Pre-train (or continue, or only ship what there is) and return the zero-shot figures of the shipped weights."""
     torch.set_num_threads(threads)
     if not ship_only:
-        run = Pretrainer(settings, work_dir, workers)
+        run = Pretrainer(settings, work_dir, workers, command)
         if resume:
             run.resume()
         run.run()
-    return ship(work_dir, folder, command)
+    return ship(work_dir, folder)

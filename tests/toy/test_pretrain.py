@@ -71,9 +71,13 @@ def test_captions_are_true_of_their_picture():
 
 def test_matches_are_what_captions_claim(pictures):
     captions = [
-        Caption("", (("red", "circle"),)), Caption("", (("red", "star"),)), Caption("", ((None, "star"), ("red", None))),
-        Caption("", (("blue", "star"),), "brick"), Caption("", (), "brick"), Caption("", (("blue", "star"),), "sand"),
-    ]  # fmt: skip
+        Caption("", (("red", "circle"),)),
+        Caption("", (("red", "star"),)),
+        Caption("", ((None, "star"), ("red", None))),
+        Caption("", (("blue", "star"),), "brick"),
+        Caption("", (), "brick"),
+        Caption("", (("blue", "star"),), "sand"),
+    ]
     matches = [caption_matches(pictures, np.arange(2), captions[start : start + 2]) for start in (0, 2, 4)]
     assert np.concatenate(matches, 1).tolist() == [[True, False, True, False, False, True], [False] * 4 + [True, False]]
 
@@ -138,8 +142,11 @@ def test_run_resumes_bit_for_bit_and_ships(tmp_path, monkeypatch):
     for name, value in whole.average.state_dict().items():
         assert torch.equal(resumed["average"][name], value), name
     log = json.loads((tmp_path / "assets" / "training.json").read_text())
-    assert log["zero_shot_percent"] == figures and log["step"] == 6 and log["command"] == "test"
+    assert log["zero_shot_percent"] == figures and log["step"] == 6
+    assert [(run["from_step"], run["command"]) for run in log["runs"]] == [(0, ""), (3, "test")]
     with pytest.raises(UserError, match="other settings"):
-        pretrain(Settings(steps=7, scenes=settings.scenes), work_dir=tmp_path / "broken", workers=1, resume=True)
+        pretrain(
+            Settings(steps=6, lr=0.5, scenes=settings.scenes), work_dir=tmp_path / "broken", workers=1, resume=True
+        )
     with pytest.raises(UserError, match="run without --resume"):
         pretrain(settings, work_dir=tmp_path / "none", workers=1, resume=True)

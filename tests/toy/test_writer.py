@@ -1,4 +1,4 @@
-"""The world on disk: formats as their usual readers see them, seen classes only in training, complete after an interruption."""
+"""The world on disk: formats as their usual readers see them, seen classes in training, complete in the end."""
 
 from __future__ import annotations
 
