@@ -155,6 +155,7 @@ def _hooks(
     keep: Callable[[Results], None],
 ) -> list[hooks.HookBase]:
     def evaluate_and_keep() -> Results:
+        _share_buffers(model)
         results = evaluate(cfg, model)
         keep(results)
         return summary(results)
@@ -179,6 +180,13 @@ def _distribute(model: nn.Module) -> nn.Module:
         broadcast_buffers=False,
         find_unused_parameters=True,
     )
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give all ranks rank 0's buffers, which are what a checkpoint holds: batch statistics differ by rank."""
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _amp_type(cfg: CfgNode) -> torch.dtype | None:

@@ -52,11 +52,9 @@ def _read(file: Path) -> Any:
             return load_file(file)
         if file.suffix in TORCH_SUFFIXES:
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise UserError(
-                f"{file}: refused, it holds Python objects that could run code; save tensors only"
-            ) from None
+    except pickle.UnpicklingError:
+        raise UserError(f"{file}: refused, it is damaged or holds Python objects, which could run code") from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{file}: not readable as a checkpoint, perhaps truncated; copy it again ({reason})") from None
     raise UserError(f"{file}: checkpoints are .pth, .pt, .bin or .safetensors files")

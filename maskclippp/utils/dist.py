@@ -54,7 +54,6 @@ def launch(function: Callable[..., Any], args: tuple, group: Group) -> None:
     Raises:
         UserError: one was raised in some process, or a number was not finite (with its message); "auto" with several
             machines.
-        SystemExit: some process ended with a non-zero exit status.
     """
     if all(name in os.environ for name in TORCHRUN_VARIABLES):
         per_machine = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -82,18 +81,23 @@ def _spawn(function: Callable[..., Any], args: tuple, group: Group) -> None:
         report = Path(folder) / "error.txt"
         try:
             mp.spawn(_child, nprocs=group.per_machine, args=(function, args, group, report))
-        except mp.ProcessExitedException as error:
+        except (mp.ProcessRaisedException, mp.ProcessExitedException):
             if report.exists():
                 raise UserError(report.read_text(encoding="utf-8")) from None
-            raise SystemExit(error.exit_code) from None
+            raise
 
 
 def _child(local_rank: int, function: Callable[..., Any], args: tuple, group: Group, report: Path) -> None:
-    """One spawned process; a wrong input must not end as a child's traceback, so its message goes to the parent."""
+    """One spawned process."""
     if not group.on_gpu and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // group.per_machine))
+    _call_in_group(local_rank, _call_and_report, (function, args, report), group)
+
+
+def _call_and_report(function: Callable[..., Any], args: tuple, report: Path) -> None:
+    """A wrong input must not end as a child's traceback: its message goes to the parent before others miss this one."""
     try:
-        _call_in_group(local_rank, function, args, group)
+        function(*args)
     except (UserError, FloatingPointError) as error:
         report.write_text(str(error), encoding="utf-8")
         raise SystemExit(1) from None
@@ -109,12 +113,11 @@ def _call_in_group(local_rank: int, function: Callable[..., Any], args: tuple, g
         world_size=group.world_size,
         timeout=TIMEOUT,
     )
-    try:
-        _make_local_groups(group)
-        comm.synchronize()
-        function(*args)
-    finally:
-        dist.destroy_process_group()
+    _make_local_groups(group)
+    comm.synchronize()
+    function(*args)
+    # Not after an error: other ranks may be in a collective, and leaving in good order would wait for them.
+    dist.destroy_process_group()
 
 
 def _make_local_groups(group: Group) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ class StandIn(nn.Module):
         nn.init.constant_(self.frozen.bias, 0.0)
         self.norm = nn.BatchNorm2d(8)
         self.head = nn.Conv2d(8, len(CLASSES), 1)
+        self.pause = float(os.environ.get("STANDIN_SLEEP", 0))
         self.poison_iteration = int(os.environ.get("STANDIN_POISON", -1))
         self.steps = 0
 
@@ -42,12 +44,14 @@ class StandIn(nn.Module):
         device = self.head.weight.device
         images = [record["image"].to(device).float() / 255 for record in records]
         if not self.training:
-            return [{"sem_seg": self.logits(image[None], record)} for image, record in zip(images, records, strict=True)]
+            pairs = zip(images, records, strict=True)
+            return [{"sem_seg": self.logits(image[None], record)} for image, record in pairs]
         features = self.norm(self.frozen(torch.stack(images)))
         logits = self.head(nn.functional.dropout(features, 0.5))
         labels = torch.stack([record["sem_seg"].to(device) for record in records])
         loss = nn.functional.cross_entropy(logits, labels, ignore_index=255)
         self.steps += 1
+        time.sleep(self.pause)
         return {"loss_ce": loss * (float("nan") if self.steps == self.poison_iteration else 1.0)}
 
     def logits(self, image, record):
