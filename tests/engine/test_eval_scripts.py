@@ -1,0 +1,158 @@
+"""The shell functions of eval_all.sh and eval_mask_acc.sh: which command line each of them runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+SEMANTIC = ["MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False"]
+CLIP = ["MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", "MODEL.MASKCLIPPP.USE_LOGIT_SCALE", "True"]
+MESS = (
+    "dark_zurich foodseg mhp kvasir pst900 corrosion zerowaste cub200 bdd100k atlantis dram isaid chase_db1 suim "
+    "paxray isprs cryonuseg deepcrack floodnet cwfid worldfloods uavid"
+).split()
+
+
+def mask_accuracy(generator: str) -> list[str]:
+    return [
+        *("MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON", "False", "MODEL.MASKCLIPPP.TEST.MASK_ACC", "True"),
+        *("MODEL.MASKCLIPPP.SEGMENTOR.NAME", generator, "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.NAME", "DummyVisualEncoder"),
+        *("MODEL.MASKCLIPPP.TEXT_ENCODER_F.NAME", "none"),
+    ]
+
+
+def test_set(name: str) -> list[str]:
+    return ["DATASETS.TEST", f'("{name}",)']
+
+
+test_set.__test__ = False
+
+
+@pytest.fixture
+def call(root_dir, tmp_path):
+    """Run a line of bash in another folder after sourcing a script; return status and the command lines recorded."""
+    fake, record = tmp_path / "fake python", tmp_path / "record"
+    fake.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        f"print(json.dumps(sys.argv[1:]), file=open({str(record)!r}, 'a'))\n"
+        "sys.exit(os.environ.get('FAIL_ON', 'nothing of this name') in ' '.join(sys.argv))\n"
+    )
+    fake.chmod(0o755)
+
+    def _call(script: str, line: str, **environment: str):
+        command = f"source '{root_dir}/{script}'; {line}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin", "PYTHON": str(fake), **environment},
+            capture_output=True,
+            text=True,
+        )
+        lines = [json.loads(text) for text in record.read_text().splitlines()] if record.exists() else []
+        return done, lines
+
+    return _call
+
+
+def command_line(root_dir, tag: str, overrides: list[str], weights: str = "w.pth") -> list[str]:
+    return [
+        *(f"{root_dir}/train_maskclippp.py", "--config-file", "c.yaml", "--num-gpus", "0", "--tag", tag),
+        *("--eval-only", "--dist-url", "auto", "MODEL.WEIGHTS", weights),
+        *overrides,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "suffix", "overrides"),
+    [
+        ("eval_default", "", []),
+        ("eval_without_psm", "_without-psm", CLIP),
+        ("eval_ade150", "_ade150", test_set("openvocab_ade20k_panoptic_val")),
+        ("eval_ade847", "_ade847", test_set("openvocab_ade20k_full_sem_seg_val") + SEMANTIC),
+        ("eval_pc20", "_pc20", SEMANTIC + test_set("openvocab_pascal20_sem_seg_val")),
+        ("eval_ctx59", "_ctx59", test_set("openvocab_pascal_ctx59_sem_seg_val") + SEMANTIC),
+        ("eval_ctx459", "_ctx459", test_set("openvocab_pascal_ctx459_sem_seg_val") + SEMANTIC),
+        (
+            "eval_coco133",
+            "_coco133",
+            test_set("openvocab_coco_2017_val_panoptic_with_sem_seg")
+            + ["INPUT.MIN_SIZE_TEST", "1024", "INPUT.MAX_SIZE_TEST", "2560"],
+        ),
+        ("eval_cocostuff", "_cocostuff", test_set("openvocab_coco_2017_val_stuff_sem_seg") + SEMANTIC),
+    ],
+)
+def test_eval_all_functions(call, root_dir, function, suffix, overrides):
+    """User options come last and keep their blanks."""
+    done, lines = call("eval_all.sh", f"{function} c.yaml w.pth 0 tag WANDB.NAME 'two words'")
+    assert done.returncode == 0
+    assert lines == [command_line(root_dir, f"tag{suffix}", [*overrides, "WANDB.NAME", "two words"])]
+
+
+def test_eval_all_runs_five_sets_and_the_first_may_fail(call):
+    done, lines = call("eval_all.sh", "eval_all c.yaml w.pth 0 t")
+    assert done.returncode == 0
+    assert [line[6] for line in lines] == ["t_ade150", "t_ade847", "t_ctx459", "t_ctx59", "t_pc20"]
+    done, lines = call("eval_all.sh", "eval_all c.yaml w.pth 0 t", FAIL_ON="t_ade150")
+    assert done.returncode == 1 and len(lines[5:]) == 5
+    done, lines = call("eval_all.sh", "eval_all c.yaml w.pth 0 t", FAIL_ON="t_ctx459")
+    assert done.returncode == 1 and len(lines[10:]) == 3
+
+
+@pytest.mark.parametrize(
+    ("function", "generator", "suffix", "name"),
+    [
+        ("eval_mask_acc", "GTSegmentor", "", None),
+        ("eval_pan_mask_acc", "PanGTSegmentor", "", None),
+        ("eval_mask_acc_ade150", "GTSegmentor", "_ade150", None),
+        ("eval_mask_acc_stuff", "GTSegmentor", "_stuff", "openvocab_coco_2017_val_stuff_sem_seg"),
+        ("eval_pan_mask_acc_coco", "PanGTSegmentor", "_coco", "openvocab_coco_2017_val_panoptic_with_sem_seg"),
+        ("eval_mask_acc_ade847", "GTSegmentor", "_ade847", "openvocab_ade20k_full_sem_seg_val"),
+        ("eval_mask_acc_ctx459", "GTSegmentor", "_ctx459", "openvocab_pascal_ctx459_sem_seg_val"),
+        ("eval_mask_acc_ctx59", "GTSegmentor", "_ctx59", "openvocab_pascal_ctx59_sem_seg_val"),
+        ("eval_mask_acc_pc20", "GTSegmentor", "_pc20", "openvocab_pascal20_sem_seg_val"),
+        ("eval_mask_acc_city", "GTSegmentor", "_city", "openvocab_cityscapes_fine_panoptic_val"),
+        ("eval_mask_acc_paxray", "GTSegmentor", "_paxray", "paxray_sem_seg_test_lungs"),
+    ],
+)
+def test_mask_accuracy_functions(call, root_dir, function, generator, suffix, name):
+    """The test set comes after the user's options."""
+    done, lines = call("eval_mask_acc.sh", f"{function} c.yaml w.pth 0 tag 1 SEED 3; {function} c.yaml '' 0 tag 0")
+    assert done.returncode == 0
+    last = test_set(name) if name else []
+    assert lines == [
+        command_line(root_dir, f"tag{suffix}", [*mask_accuracy(generator), "SEED", "3", *last]),
+        command_line(root_dir, f"tag{suffix}", [*mask_accuracy(generator), *CLIP, *last], weights=""),
+    ]
+
+
+def test_mess_functions_use_the_registered_names(call, shared_dir):
+    text = (shared_dir / "spec" / "datasets.md").read_text()
+    table = text[text.index("## 3. MESS") : text.index("## 4.")]
+    published = {row.split("|")[6].split()[0] for row in table.splitlines() if re.search(r"_sem_seg_(test|val)", row)}
+    _, lines = call("eval_mask_acc.sh", "; ".join(f"eval_mask_acc_{name} c.yaml w.pth 0 t 1" for name in MESS))
+    assert {line[-1] for line in lines} == {f'("{name}",)' for name in published} and len(lines) == 22
+    assert [line[6] for line in lines] == [f"t_{name}" for name in MESS]
+
+
+def test_base_stops_at_the_first_failure(call):
+    done, lines = call("eval_mask_acc.sh", "eval_mask_acc_base c.yaml w.pth 0 t 1", FAIL_ON="t_ctx59")
+    assert done.returncode == 1
+    assert [line[6] for line in lines] == ["t_ade150", "t_ade847", "t_ctx459", "t_ctx59"]
+
+
+def test_the_number_of_functions(root_dir):
+    for script, count in (("eval_all.sh", 10), ("eval_mask_acc.sh", 33)):
+        names = re.findall(r"^(eval_\w+)\(\)", (root_dir / script).read_text(), re.MULTILINE)
+        assert len(set(names)) == len(names) == count
+
+
+def test_usage(call):
+    done, lines = call("eval_all.sh", "eval_ade150 c.yaml")
+    assert (done.returncode, lines) == (2, []) and "usage: eval_ade150 CONFIG CKPT NGPU TAG" in done.stderr
+    done, lines = call("eval_mask_acc.sh", "eval_mask_acc_city c.yaml w.pth 0 t")
+    assert (done.returncode, lines) == (2, [])
+    assert "usage: eval_mask_acc_city CONFIG CKPT NGPU TAG USE_PSM" in done.stderr
