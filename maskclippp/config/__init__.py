@@ -1,6 +1,10 @@
 """Configuration: the closed set of keys with their defaults, and the only reader of config files."""
 
-from .defaults import default_config
-from .load import load_config
+from maskclippp.utils.requirements import require_detectron2
+
+require_detectron2()
+
+from .defaults import default_config  # noqa: E402  (needs detectron2)
+from .load import load_config  # noqa: E402
 
 __all__ = ["default_config", "load_config"]

@@ -23,7 +23,7 @@ def instance_inference(
         masks: (Q, H, W) in [0, 1].
         num_classes: K.
         top_k: number of pairs that are looked at.
-        thing_ids: (things,) long; pairs of other classes are dropped, after the choice of the best. None: all are things.
+        thing_ids: (things,) long; other classes are dropped after the choice of the best pairs. None: all are things.
         with_boxes: compute boxes from the masks; else they are zero.
 
     Returns:
