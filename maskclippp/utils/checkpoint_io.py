@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import UserError, nearest
 from .paths import resolve
+from .restricted_pickle import load_pickle
 
 TORCH_SUFFIXES = {".pth", ".pt", ".bin"}
 SHOWN_KEYS = 5
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return ``{"model": {key: tensor}, ...}`` from a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+    """Return ``{"model": {key: tensor}, ...}`` from a ``.pth``, ``.pt``, ``.bin``, ``.safetensors`` or ``.pkl`` file.
 
     The weights may stand under "model" or "state_dict", or be the whole file. Nothing but tensors and plain containers
     is read; a ``module.`` that data-parallel training put before every key is removed.
@@ -39,6 +41,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     weights = next((rest.pop(name) for name in ("model", "state_dict") if isinstance(rest.get(name), Mapping)), None)
     if weights is None:
         weights, rest = rest, {}
+    weights = {key: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for key, v in weights.items()}
     strange = next((key for key, value in weights.items() if not isinstance(value, Tensor)), None)
     if strange is not None or not weights:
         found = f"'{strange}' is a {type(weights[strange]).__name__}, not a tensor" if weights else "it is empty"
@@ -52,12 +55,14 @@ def _read(file: Path) -> Any:
             return load_file(file)
         if file.suffix in TORCH_SUFFIXES:
             return torch.load(file, map_location="cpu", weights_only=True)
+        if file.suffix == ".pkl":
+            return load_pickle(file)
     except pickle.UnpicklingError:
         raise UserError(f"{file}: refused, it is damaged or holds Python objects, which could run code") from None
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{file}: not readable as a checkpoint, perhaps truncated; copy it again ({reason})") from None
-    raise UserError(f"{file}: checkpoints are .pth, .pt, .bin or .safetensors files")
+    raise UserError(f"{file}: checkpoints are .pth, .pt, .bin, .safetensors or .pkl files")
 
 
 def _without_wrapper(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -66,7 +71,7 @@ def _without_wrapper(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _similar(file: Path) -> str:
-    names = [other.name for other in file.parent.glob("*") if other.suffix in TORCH_SUFFIXES | {".safetensors"}]
+    names = [other.name for other in file.parent.glob("*") if other.suffix in TORCH_SUFFIXES | {".safetensors", ".pkl"}]
     close = nearest(file.name, names) or sorted(names)[:3]
     return f"; {file.parent} has {', '.join(close)}" if close else ""
 
@@ -100,6 +105,23 @@ class KeyFit:
             shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
             rows.append(f"  {sort:<11}{len(keys):>5}  {shown}".rstrip())
         return "\n".join(rows)
+
+
+def load_part(module: nn.Module, path: str | Path, prefix: str = "") -> None:
+    """Load one part of a larger checkpoint into ``module``: the entries that begin with ``prefix``, without it.
+
+    The prefix may cover more than the module has; the rest of it is left alone.
+
+    Raises:
+        UserError: unreadable file, or the part lacks keys of the module or has them in other shapes (with a table).
+    """
+    weights = read_checkpoint(path)["model"]
+    part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    fit = compare_keys(module.state_dict(), part)
+    if fit.missing or fit.mismatched:
+        raise UserError(f"{path}: the part '{prefix}' does not fit {type(module).__name__}\n{fit.table()}")
+    chosen = set(fit.matched)
+    module.load_state_dict({key: value for key, value in part.items() if key in chosen})
 
 
 def compare_keys(
