@@ -16,6 +16,7 @@ from .clip_data import Pictures
 TEMPLATE = "a photo of a {}."
 CLASS_KINDS = ("seen", "held-out combination", "caption-only word", "unseen stuff")
 _IS_SEEN = np.array([entry.is_seen for entry in CLASSES])
+_IS_THING = np.array([entry.is_thing for entry in CLASSES])
 
 
 def to_input(images: np.ndarray) -> Tensor:
@@ -42,6 +43,15 @@ def class_scores(model: nn.Module, tokenizer: Callable, images: np.ndarray, chun
     return best.numpy()
 
 
+def _words_right(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Tell for each picture of a thing whether the predicted class has its attribute and its shape (no stuff has)."""
+    pairs = [(CLASSES[p], CLASSES[t]) for p, t in zip(predicted, truth, strict=True) if CLASSES[t].is_thing]
+    return {
+        name: np.array([p.is_thing and p.words[slot] == t.words[slot] for p, t in pairs])
+        for slot, name in enumerate(("attribute", "shape"))
+    }
+
+
 def accuracy_by_word_class(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Average over pictures, in percent.
 
@@ -50,29 +60,24 @@ def accuracy_by_word_class(scores: np.ndarray, truth: np.ndarray) -> dict[str, f
         truth: (N,) class ids.
 
     Returns:
-        ``all``: right class among 96; ``attribute`` and ``shape``: right word in the predicted class, over things;
-        ``stuff``; one figure for each kind of class (seen, held-out combination, ...); ``unseen``; ``unseen among
-        unseen`` (only the 36 unseen classes compete).
+        All 96 classes compete in: ``all``; ``attribute`` and ``shape``, that word is right for a thing; ``stuff``; one
+        figure for each kind of class (seen, held-out combination, ...); ``unseen``. Fewer compete in: ``unseen among
+        unseen`` (36); ``attribute among things``, ``shape among things`` (88), where a picture of a thing on sand
+        cannot be called sand, which is true of it as well.
     """
     predicted = scores.argmax(1)
-    true_entries, predicted_entries = [CLASSES[i] for i in truth], [CLASSES[i] for i in predicted]
-    right = predicted == truth
-    kinds = np.array([entry.kind for entry in true_entries])
-    is_thing = np.array([entry.is_thing for entry in true_entries])
-    same_word = [
-        np.array(
-            [
-                p.words[slot : slot + 1] == t.words[slot : slot + 1] and p.is_thing
-                for p, t in zip(predicted_entries, true_entries, strict=True)
-            ]
-        )
-        for slot in (0, 1)
-    ]
-    unseen = ~_IS_SEEN[truth]
+    right, unseen = predicted == truth, ~_IS_SEEN[truth]
+    kinds = np.array([CLASSES[i].kind for i in truth])
+    is_thing = np.array([CLASSES[i].is_thing for i in truth])
     among_unseen = np.where(_IS_SEEN, -np.inf, scores).argmax(1) == truth
+    among_things = np.where(_IS_THING, scores, -np.inf).argmax(1)
     groups = {
-        "all": right, "attribute": same_word[0][is_thing], "shape": same_word[1][is_thing], "stuff": right[~is_thing],
+        "all": right,
+        **_words_right(predicted, truth),
+        "stuff": right[~is_thing],
         **{kind: right[kinds == kind] for kind in CLASS_KINDS},
-        "unseen": right[unseen], "unseen among unseen": among_unseen[unseen],
-    }  # fmt: skip
+        "unseen": right[unseen],
+        "unseen among unseen": among_unseen[unseen],
+        **{f"{name} among things": values for name, values in _words_right(among_things, truth).items()},
+    }
     return {name: round(100 * float(values.mean()), 2) for name, values in groups.items() if len(values)}
