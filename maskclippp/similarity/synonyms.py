@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -17,8 +18,6 @@ def max_over_synonyms(logits: Tensor, class_index: Tensor, num_classes: int) -> 
         (N, K) or (N, K + 1).
     """
     names = len(class_index)
-    result = logits.new_full((len(logits), num_classes + logits.shape[1] - names), float("-inf"))
     index = class_index.expand(len(logits), -1)
-    result[:, :num_classes] = result[:, :num_classes].scatter_reduce(1, index, logits[:, :names], "amax")
-    result[:, num_classes:] = logits[:, names:]
-    return result
+    lowest = logits.new_full((len(logits), num_classes), float("-inf"))
+    return torch.cat([lowest.scatter_reduce(1, index, logits[:, :names], "amax"), logits[:, names:]], dim=1)
