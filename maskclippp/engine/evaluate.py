@@ -31,6 +31,9 @@ class OpenVocabularyModel(Protocol):
     def set_metadata(self, metadata: Any) -> None:
         """Take the class names of a dataset."""
 
+    def prepare_inference(self) -> None:
+        """Do what all ranks do together before the first image."""
+
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
     """Evaluate on every dataset of DATASETS.TEST and print the results as copypaste lines.
@@ -50,6 +53,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
         loader = build_test_loader(cfg, name)
         if isinstance(model, OpenVocabularyModel):
             model.set_metadata(get_metadata(name))
+            model.prepare_inference()
         evaluator = build_evaluator_from_cfg(cfg, name, os.path.join(folder, name))
         found = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():

@@ -17,7 +17,7 @@ from ..data.vocabularies.templates import get_templates
 from ..mask_generators import MaskGenerator, build_mask_generator
 from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
 from ..structures import MaskSet, TextBank, VisualOutput
-from ..text_encoders import TextClassifier, TextEncoder, build_text_encoder
+from ..text_encoders import EmbeddingCache, TextClassifier, TextEncoder, build_text_encoder, default_cache
 from ..visual_encoders import VisualEncoder, build_visual_encoder
 from .tasks import TaskInference
 
@@ -41,6 +41,7 @@ class MaskCLIPpp(nn.Module):
         train_classes: K class entries, synonyms separated by commas.
         tasks: what inference returns.
         test_metadata: detectron2 metadata of the test vocabulary.
+        text_cache: where the embeddings of a frozen text encoder are kept on disk; None: nowhere.
     """
 
     @configurable
@@ -59,6 +60,7 @@ class MaskCLIPpp(nn.Module):
         train_classes: list[str],
         tasks: TaskInference,
         test_metadata: Any,
+        text_cache: EmbeddingCache | None = None,
     ) -> None:
         super().__init__()
         self.visual_encoder = visual_encoder
@@ -68,7 +70,7 @@ class MaskCLIPpp(nn.Module):
         self.psm = psm
         self.criterion = criterion
         self.use_logit_scale = use_logit_scale
-        self.text_classifier = TextClassifier(text_encoder, templates, text_chunk_size)
+        self.text_classifier = TextClassifier(text_encoder, templates, text_chunk_size, text_cache)
         self.train_classes = list(train_classes)
         self.train_names = [split_synonyms(entry) for entry in train_classes]
         self.tasks = tasks
@@ -94,6 +96,7 @@ class MaskCLIPpp(nn.Module):
             "train_classes": class_entries(MetadataCatalog.get(cfg.DATASETS.TRAIN[0])),
             "tasks": TaskInference.from_config(cfg),
             "test_metadata": MetadataCatalog.get(cfg.DATASETS.TEST[0]),
+            "text_cache": default_cache(),
         }
 
     def set_metadata(self, metadata: Any) -> None:
@@ -102,6 +105,10 @@ class MaskCLIPpp(nn.Module):
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
         self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
+
+    def prepare_inference(self) -> None:
+        """Make the text bank of the test vocabulary; ranks share the work, so all must call this."""
+        self.text_classifier.bank(self.test_names, spread=True)
 
     @property
     def device(self) -> torch.device:

@@ -4,5 +4,13 @@ from . import open_clip_text  # noqa: F401  (registers the encoders)
 from .bank import TextClassifier
 from .base import TextEncoder
 from .build import TEXT_ENCODER_REGISTRY, build_text_encoder
+from .cache import EmbeddingCache, default_cache
 
-__all__ = ["TEXT_ENCODER_REGISTRY", "TextClassifier", "TextEncoder", "build_text_encoder"]
+__all__ = [
+    "TEXT_ENCODER_REGISTRY",
+    "EmbeddingCache",
+    "TextClassifier",
+    "TextEncoder",
+    "build_text_encoder",
+    "default_cache",
+]

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from detectron2.utils import comm
 from torch import Tensor
 
 from ..structures import TextBank
 from .base import TextEncoder
+from .cache import EmbeddingCache
+
+# Fewer sentences are not worth the hash of a large encoder's weights, nor a gathering over ranks.
+MANY_SENTENCES = 1000
 
 
 class TextClassifier:
@@ -19,25 +24,68 @@ class TextClassifier:
         encoder: the text encoder; not owned, its parameters are the model's.
         templates: T sentences with one ``{}`` for the name.
         chunk_size: sentences that go through the encoder at once.
+        cache: on disk, for frozen encoders; None: none.
     """
 
-    def __init__(self, encoder: TextEncoder, templates: Sequence[str], chunk_size: int = 512) -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        templates: Sequence[str],
+        chunk_size: int = 512,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
         self.encoder = encoder
         self.templates = tuple(templates)
         self.chunk_size = chunk_size
+        self.cache = None if encoder.tuned else cache
         self._banks: dict[tuple[tuple[str, ...], ...], TextBank] = {}
 
-    def bank(self, names: Sequence[Sequence[str]]) -> TextBank:
-        """Return the bank of K classes, each with its synonyms; cached until :meth:`clear`, without gradients."""
+    def bank(self, names: Sequence[Sequence[str]], *, spread: bool = False) -> TextBank:
+        """Return the bank of K classes, each with its synonyms; cached until :meth:`clear`, without gradients.
+
+        Args:
+            names: K lists of synonyms.
+            spread: share the work among all ranks, which must then all make this call.
+        """
         key = tuple(tuple(synonyms) for synonyms in names)
         if key not in self._banks:
+            flat = [name for synonyms in key for name in synonyms]
+            index = [number for number, synonyms in enumerate(key) for _ in synonyms]
             with torch.no_grad():
-                flat = [name for synonyms in key for name in synonyms]
-                index = [number for number, synonyms in enumerate(key) for _ in synonyms]
-                embeddings = self.embed(flat)
+                embeddings = self._frozen_embeddings(flat, spread)
             class_index = torch.tensor(index, dtype=torch.long, device=embeddings.device)
             self._banks[key] = TextBank(embeddings, class_index, num_classes=len(key))
         return self._banks[key]
+
+    def _frozen_embeddings(self, names: list[str], spread: bool) -> Tensor:
+        if len(names) * len(self.templates) < MANY_SENTENCES:
+            return self.embed(names)
+        make = self._spread_embeddings if spread and comm.get_world_size() > 1 else self.embed
+        if self.cache is None:
+            return make(names)
+        path = self.cache.path(self.encoder, self.templates, names)
+        shape = (len(names), len(self.templates), self.encoder.embed_dim)
+        found = self.cache.read(path, shape)
+        if spread and not all(comm.all_gather(found is not None)):
+            found = None  # all ranks must take the same way
+        if found is not None:
+            return found.to(self.encoder.logit_scale.device)
+        embeddings = make(names)
+        if comm.get_local_rank() == 0:
+            self.cache.write(path, embeddings)
+        return embeddings
+
+    def _spread_embeddings(self, names: list[str]) -> Tensor:
+        """Embed every world-size-th name here and gather the rest from the other ranks."""
+        rank, world = comm.get_rank(), comm.get_world_size()
+        own = self.embed(names[rank::world]) if names[rank::world] else None
+        parts = comm.all_gather(None if own is None else own.cpu())
+        shape = next(part.shape[1:] for part in parts if part is not None)
+        embeddings = torch.empty((len(names), *shape))
+        for other, part in enumerate(parts):
+            if part is not None:
+                embeddings[other::world] = part
+        return embeddings.to(self.encoder.logit_scale.device)
 
     def sample(self, names: Sequence[Sequence[str]]) -> TextBank:
         """Return a training bank (K, T, D): one synonym of each class, drawn at random from torch's global generator.

@@ -24,6 +24,11 @@ def text_tower(model_name: str, pretrained: str) -> dict[str, Any]:
     return {"tower": clip.text, "logit_scale": clip.logit_scale, "tokenizer": create_tokenizer(model_name)}
 
 
+def finetuning(cfg) -> dict[str, Any]:
+    """Read how a TEXT_ENCODER config node wants the tower trained, as the encoders' arguments."""
+    return {"finetune_type": cfg.FINETUNE_TYPE, "grad_checkpointing": cfg.GRAD_CHECKPOINTING}
+
+
 @TEXT_ENCODER_REGISTRY.register()
 class CLIPTextEncoder(TextEncoder):
     """Any open_clip text tower; its parameters carry the published names (``text_encoder.transformer...``).
@@ -34,6 +39,7 @@ class CLIPTextEncoder(TextEncoder):
         tokenizer: list of S sentences -> (S, context) long.
         finetune_type: "none", "all", "attention" (in_proj weights and the position embedding) or "proj" (final norm,
             projection and logit scale).
+        grad_checkpointing: in training, compute activations inside blocks again for the gradient.
     """
 
     @configurable
@@ -44,10 +50,12 @@ class CLIPTextEncoder(TextEncoder):
         tokenizer: Callable[[list[str]], Tensor],
         *,
         finetune_type: str = "none",
+        grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if finetune_type not in FINETUNE_TYPES:
             raise UserError(f"FINETUNE_TYPE '{finetune_type}' of a text encoder: valid are {', '.join(FINETUNE_TYPES)}")
+        tower.set_grad_checkpointing(grad_checkpointing)
         self._hold(tower)
         self.logit_scale = nn.Parameter(logit_scale.detach().clone().float())
         self.tokenizer = tokenizer
@@ -57,7 +65,7 @@ class CLIPTextEncoder(TextEncoder):
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Read a TEXT_ENCODER config node."""
-        return text_tower(cfg.MODEL_NAME, cfg.PRETRAINED) | {"finetune_type": cfg.FINETUNE_TYPE}
+        return text_tower(cfg.MODEL_NAME, cfg.PRETRAINED) | finetuning(cfg)
 
     def _hold(self, tower: nn.Module) -> None:
         """Register the tower's parts under the published names; the tower itself stays out of the module tree."""
@@ -120,7 +128,7 @@ class EVACLIPTextEncoder(CLIPTextEncoder):
     def from_config(cls, cfg) -> dict:
         """Read a TEXT_ENCODER config node."""
         name = eva_model_name(cfg.MODEL_NAME)
-        return text_tower(name, eva_pretrained(name, cfg.PRETRAINED)) | {"finetune_type": cfg.FINETUNE_TYPE}
+        return text_tower(name, eva_pretrained(name, cfg.PRETRAINED)) | finetuning(cfg)
 
     def _hold(self, tower: nn.Module) -> None:
         self.proxy = tower

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..structures import ImageBatch, ImageTransform, VisualOutput
 from ..utils.errors import UserError
@@ -31,6 +33,7 @@ def common_options(node) -> dict[str, Any]:
         "out_features": tuple(node.OUT_FEATURES),
         "feature_suffix": node.FEATURE_SUFFIX,
         "finetune_type": node.FINETUNE_TYPE,
+        "grad_checkpointing": node.GRAD_CHECKPOINTING,
     }
 
 
@@ -46,6 +49,7 @@ class VisualEncoder(nn.Module):
         out_features: names of the features to return, without suffix; "m_embs" are the mask embeddings.
         feature_suffix: appended to the names of returned features (the frozen encoder's end in "_f").
         finetune_type: which parameters train; one of ``finetune_types``.
+        grad_checkpointing: in training, keep no activations inside layers and compute them again for the gradient.
     """
 
     finetune_types: tuple[str, ...] = ("none",)
@@ -58,6 +62,7 @@ class VisualEncoder(nn.Module):
         out_features: Sequence[str] = ("m_embs",),
         feature_suffix: str = "",
         finetune_type: str = "none",
+        grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if finetune_type not in self.finetune_types:
@@ -69,6 +74,7 @@ class VisualEncoder(nn.Module):
         self.feature_suffix = feature_suffix
         self.out_features = tuple(name.removesuffix(feature_suffix) for name in out_features)
         self.finetune_type = finetune_type
+        self.grad_checkpointing = grad_checkpointing
 
     @property
     def transform(self) -> ImageTransform:
@@ -83,6 +89,12 @@ class VisualEncoder(nn.Module):
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; features without suffix."""
         raise NotImplementedError
+
+    def run_layer(self, layer: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a layer, with activation checkpointing if that is on."""
+        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, *arguments, use_reentrant=False)
+        return layer(*arguments)
 
     def forward(self, images: list[Tensor], masks: list[Tensor] | None = None) -> VisualOutput:
         """Encode pictures of any sizes; the result of one does not depend on the others.

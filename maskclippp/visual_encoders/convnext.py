@@ -77,7 +77,7 @@ class CLIPConvNeXt(VisualEncoder):
             if follow and number == self.mask_prior_beg:
                 masks.start(features)
             for layer in _layers(stage):
-                features = layer(features)
+                features = self.run_layer(layer, features)
                 if follow:
                     masks.through(layer, features)
             maps[f"stage{number}"] = features

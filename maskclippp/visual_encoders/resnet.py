@@ -49,6 +49,10 @@ class CLIPResNet(VisualEncoder):
         super().__init__(**options)
         if not isinstance(tower, ModifiedResNet):
             raise UserError("CLIPResNet needs one of CLIP's own ResNets (RN50, RN101, RN50x4, RN50x16, RN50x64)")
+        if self.grad_checkpointing and self.finetune_type == "all":
+            raise UserError(
+                "GRAD_CHECKPOINTING of CLIPResNet needs FINETUNE_TYPE all_but_bn: batch norms would count twice"
+            )
         self.proxy = tower
         self.downsample_method = downsample_method
         self.mask_threshold = mask_threshold
@@ -97,7 +101,7 @@ class CLIPResNet(VisualEncoder):
         """Encode one batch; see the class."""
         features, maps = self.proxy.stem(batch.pixels), {}
         for name in LAYERS:
-            features = getattr(self.proxy, name)(features)
+            features = self.run_layer(getattr(self.proxy, name), features)
             maps[name] = features
         grid = tuple(features.shape[-2:])
         pool = self.proxy.attnpool

@@ -142,52 +142,70 @@ class MaskGuidedViT(VisualEncoder):
         """Encode one batch; see the class."""
         tokens, grid = self.embed(batch.pixels)
         masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
-        padded_masks = pad_masks(masks)  # (B, Q, h*w)
-        inside = inside_mask(padded_masks, self.mask_threshold) if padded_masks.shape[1] else None
+        guide = pad_masks(masks)  # (B, Q, h*w)
+        inside = inside_mask(guide, self.mask_threshold) if guide.shape[1] else guide.bool()
         rotary = self.rotary(grid, tokens.device)
-        mask_tokens, maps = None, {}
-        for number, block in enumerate(self.blocks, start=1):
-            if number == self.mask_prior_beg and inside is not None:
-                mask_tokens = tokens[:, :1].expand(-1, padded_masks.shape[1], -1)
-            normed = self.norm_attention(block, tokens)
-            key, value = self.key_value(block, normed)
-            key = self.rotate(key, rotary)
-            if mask_tokens is not None:
-                scale = self.mask_logit_scale[self.num_blocks - number]
-                bias = attention_bias(padded_masks, inside, scale)
-                query = self.query(block, self.norm_attention(block, mask_tokens))
-                attended = attend(query, key[:, :, 1:], value[:, :, 1:], bias)
-                mask_tokens = self.update(block, mask_tokens, attended)
+        mask_tokens, features = tokens.new_zeros((len(tokens), 0, tokens.shape[-1])), {}
+        for number in range(1, self.num_blocks + 1):
+            if number == self.mask_prior_beg:
+                mask_tokens = tokens[:, :1].expand(-1, guide.shape[1], -1)
             if number == self.num_blocks and "p_embs" in self.out_features:
-                dense = self.update(block, tokens, merge_heads(value))
-                maps["p_embs"] = to_map(self.project(dense[:, 1:]), grid)
-            if number < self.num_blocks or self._image_tokens_needed:
-                query = self.rotate(self.query(block, normed), rotary)
-                tokens = self.update(block, tokens, attend(query, key, value))
+                features["p_embs"] = to_map(self.project(self._dense_tokens(tokens)), grid)
+            tokens, mask_tokens = self.run_layer(self._run_block, number, tokens, mask_tokens, guide, inside, rotary)
             if f"block{number}" in self.out_features:
-                maps[f"block{number}"] = to_map(tokens[:, 1:], grid)
+                features[f"block{number}"] = to_map(tokens[:, 1:], grid)
+            if f"m_embs-{number}" in self.out_features:
+                features[f"m_embs-{number}"] = self._mask_embeddings(mask_tokens, masks)
         if "i_embs" in self.out_features:
-            maps["i_embs"] = self.project(tokens[:, 0])
+            features["i_embs"] = self.project(tokens[:, 0])
         return VisualOutput(
             mask_embeddings=self._mask_embeddings(mask_tokens, masks),
             areas=[picture.sum(dim=(1, 2)) for picture in masks],
-            features={name: list(feature) for name, feature in maps.items()},
+            features={name: list(feature) for name, feature in features.items()},
         )
+
+    def _run_block(
+        self, number: int, tokens: Tensor, mask_tokens: Tensor, guide: Tensor, inside: Tensor, rotary: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Run block ``number`` on image tokens (B, 1 + h*w, C) and mask tokens (B, Q, C); Q may be 0."""
+        block = self.blocks[number - 1]
+        normed = self.norm_attention(block, tokens)
+        key, value = self.key_value(block, normed)
+        key = self.rotate(key, rotary)
+        if mask_tokens.shape[1]:
+            bias = attention_bias(guide, inside, self.mask_logit_scale[self.num_blocks - number])
+            query = self.query(block, self.norm_attention(block, mask_tokens))
+            mask_tokens = self.update(block, mask_tokens, attend(query, key[:, :, 1:], value[:, :, 1:], bias))
+        if number < self.num_blocks or self._image_tokens_needed:
+            query = self.rotate(self.query(block, normed), rotary)
+            tokens = self.update(block, tokens, attend(query, key, value))
+        return tokens, mask_tokens
+
+    def _dense_tokens(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (B, h*w, C) after the last block, with its attention replaced by its value path."""
+        block = self.blocks[-1]
+        _, value = self.key_value(block, self.norm_attention(block, tokens))
+        return self.update(block, tokens, merge_heads(value))[:, 1:]
 
     @property
     def _image_tokens_needed(self) -> bool:
         """Whether anybody looks at the image tokens after the last block; mask tokens need only its keys and values."""
         return bool({"i_embs", f"block{self.num_blocks}"} & set(self.out_features))
 
-    def _mask_embeddings(self, mask_tokens: Tensor | None, masks: list[Tensor]) -> list[Tensor]:
-        if mask_tokens is None:
-            return [picture.new_zeros((0, self.widths[1])) for picture in masks]
+    def _mask_embeddings(self, mask_tokens: Tensor, masks: list[Tensor]) -> list[Tensor]:
         embeddings = self.project(mask_tokens)
         return [row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)]
 
     def _check_features(self) -> None:
-        valid = ["m_embs", "p_embs", "i_embs", *(f"block{number}" for number in range(1, self.num_blocks + 1))]
+        blocks = range(1, self.num_blocks + 1)
+        guided = [f"m_embs-{number}" for number in blocks if number >= self.mask_prior_beg]
+        valid = ["m_embs", "p_embs", "i_embs", *(f"block{number}" for number in blocks), *guided]
         for name in self.out_features:
+            if name.startswith("m_embs-") and name not in valid:
+                raise UserError(
+                    f"OUT_FEATURES '{name}': masks have embeddings after blocks {self.mask_prior_beg} "
+                    f"(MASK_PRIOR_BEG) to {self.num_blocks} only"
+                )
             if name not in valid:
                 raise UserError(f"OUT_FEATURES '{name}' of {type(self).__name__}: valid are {', '.join(valid)}")
 
@@ -218,7 +236,12 @@ class CLIPViT(MaskGuidedViT):
         tower = getattr(create_clip(cfg.MODEL_NAME, cfg.PRETRAINED), "visual", None)
         if not hasattr(tower, "transformer"):
             raise UserError(f"MODEL_NAME '{cfg.MODEL_NAME}' is not a ViT of open_clip, which CLIPViT needs")
-        return {"tower": tower, **common_options(cfg), **mask_options(cfg)}
+        return {
+            "tower": tower,
+            **common_options(cfg),
+            **mask_options(cfg),
+            "grad_checkpointing": cfg.GRAD_CHECKPOINTING,
+        }
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
