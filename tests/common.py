@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import runpy
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from detectron2.structures import Instances
 from torch import Tensor, nn
@@ -123,3 +128,15 @@ def training_record(height: int, width: int, labels: list[int], seed: int = 0) -
     masks = rectangle_masks(len(labels), height, width, seed).bool()
     instances = Instances((height, width), gt_masks=masks, gt_classes=torch.tensor(labels, dtype=torch.long))
     return {"image": random_image(height, width, seed), "height": height, "width": width, "instances": instances}
+
+
+def run_door(monkeypatch: pytest.MonkeyPatch, path: Path, *arguments: str) -> int | str | None:
+    """Run a script of tools/ in this process; return what it hands to sys.exit (0 when it just ends)."""
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as done:
+        return done.code
+    finally:
+        logging.disable(logging.NOTSET)
+    return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from maskclippp.testing.benchmark import measure, report
 from maskclippp.testing.benchmark.jobs import JOBS, VARIANTS, Settings, build
 from maskclippp.testing.benchmark.measure import largest_difference
+from tests.common import run_door
 
 SMALL = Settings(size="tiny", image_size=64, masks=3, classes=4)
 
@@ -27,12 +27,23 @@ def test_disagreement_is_an_error():
         largest_difference(results)
 
 
-def test_door(root_dir, tmp_path):
-    arguments = "text --size tiny --classes 3 --repeats 1 --threads 1 --json".split()
-    command = [sys.executable, str(root_dir / "tools/benchmark.py"), *arguments, str(tmp_path / "figures.json")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_peak_memory_counts_what_a_run_holds(monkeypatch):
+    def hold(job, variant, settings):
+        return lambda: {"x": torch.ones(64, 2**20 // 4)}  # 64 MiB
+
+    monkeypatch.setattr(measure, "build", hold)
+    peak = measure._peak_here("text", "ours", SMALL, torch.get_num_threads())
+    assert peak is None or 60 < peak < 200
+
+
+def test_door(root_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report, "peak_memory", lambda *arguments: {"ours": 10.0, "naive": 25.0}[arguments[1]])
+    threads = str(torch.get_num_threads())
+    arguments = "text --size tiny --classes 3 --repeats 1 --threads".split()
+    run_door(
+        monkeypatch, root_dir / "tools/benchmark.py", *arguments, threads, "--json", str(tmp_path / "figures.json")
+    )
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["median_s"].keys() == {"ours", "naive"}
+    assert figures["median_s"].keys() == {"ours", "naive"} and figures["settings"]["classes"] == 3
     assert figures["time_ratio"] == pytest.approx(figures["median_s"]["naive"] / figures["median_s"]["ours"])
-    assert "naive takes" in done.stdout
+    assert "2.50 times the memory" in capsys.readouterr().out

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,12 @@ from maskclippp.testing.golden import check_case, check_folder
 from maskclippp.testing.golden.case import find_kind
 from maskclippp.testing.golden.compare import Tolerance, compare_tensors, compare_values
 from maskclippp.utils.errors import UserError
+from tests.common import run_door
 
 SUPPORTED = [
+    "clip_convnext_mask_embed_beg3",
+    "clip_convnext_mask_embed_beg5",
+    "clip_rn_mask_embed",
     "clip_vit_mask_embed",
     "criterion_reweight_ce",
     "ensemble_void_open",
@@ -30,6 +32,8 @@ SUPPORTED = [
     "mapper_semantic_pad",
     "psm_dummy",
     "psm_linear",
+    "psm_pseudo_text",
+    "psm_pseudo_text_residual",
     "text_classifier_clip_quickgelu_t1",
     "text_classifier_clip_t1",
     "text_classifier_clip_t14",
@@ -170,25 +174,23 @@ def test_folder_errors(tmp_path):
         check_folder(tmp_path, "psm")
 
 
-def test_door(golden, root_dir, tmp_path):
+def test_door(golden, root_dir, tmp_path, monkeypatch, capsys):
+    door = root_dir / "tools/check_golden.py"
     copy_case(golden, "psm_dummy", tmp_path)
     bad = copy_case(golden, "psm_linear", tmp_path)
     copy_case(golden, "swin", tmp_path)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(root_dir / "tools/check_golden.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-
-    change(bad, {"out.corrs": torch.zeros(7, 9)})
-    done = run(str(tmp_path))
-    lines = done.stdout.splitlines()
-    assert done.returncode == 1
+    change(bad, {"out.corrs": torch.zeros(7, 9)}, case="psm_linear")
+    change(tmp_path / "swin.json", case="of a kind that nobody knows")
+    (tmp_path / "swin.json").rename(tmp_path / "unknown.json")
+    assert run_door(monkeypatch, door, str(tmp_path), "--only", "psm_dummy") == 0
+    assert capsys.readouterr().out.splitlines() == ["psm_dummy 0 0 PASS", "1 PASS, 0 FAIL, 0 UNSUPPORTED"]
+    (tmp_path / "swin.safetensors").unlink()
+    assert run_door(monkeypatch, door, str(tmp_path)) == 1
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "psm_dummy 0 0 PASS"
     assert lines[1].startswith("psm_linear ") and " FAIL out.corrs" in lines[1]
-    assert lines[2] == "swin - - UNSUPPORTED"
-    assert lines[3] == "1 PASS, 1 FAIL, 1 UNSUPPORTED"
-    missing = run(str(tmp_path / "nothing"))
-    assert missing.returncode == 1 and missing.stderr.startswith("error: ")
+    assert lines[2:] == ["unknown - - UNSUPPORTED", "1 PASS, 1 FAIL, 1 UNSUPPORTED"]
+    assert str(run_door(monkeypatch, door, str(tmp_path / "nothing"))).startswith("error: ")
 
 
 def test_several_pictures(golden, tmp_path):

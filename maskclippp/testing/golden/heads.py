@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 import torch
+from detectron2.layers import ShapeSpec
 from torch import nn
 
 from ...criteria import build_criterion
-from ...similarity import build_psm
+from ...similarity import SimilarityContext, build_psm
 from .case import Case, Results, golden_kind
 from .nodes import node_from
 
@@ -17,12 +18,8 @@ from .nodes import node_from
 @golden_kind("psm_linear", tolerance=5e-6)
 @torch.no_grad()
 def psm_linear(case: Case) -> Results:
-    """LinearPSM as two maps, in the order of the stored result; folding them must change no more than rounding does."""
-    psm = _psm(case, "LinearPSM")
-    similarity = case.input("corrs")
-    folded, unfolded = psm(similarity), psm.train()(similarity)
-    torch.testing.assert_close(folded, unfolded, rtol=1e-5, atol=1e-6 * float(unfolded.abs().max()))
-    yield "corrs", unfolded
+    """LinearPSM."""
+    yield "corrs", _unfolded(_psm(case, "LinearPSM"), case.input("corrs"))
 
 
 @golden_kind("psm_dummy", tolerance=5e-6)
@@ -32,11 +29,34 @@ def psm_dummy(case: Case) -> Results:
     yield "corrs", _psm(case, "DummyPSM")(case.input("corrs"))
 
 
-def _psm(case: Case, name: str) -> nn.Module:
+@golden_kind("psm_pseudo_text", tolerance=5e-6)
+@torch.no_grad()
+def psm_pseudo_text(case: Case) -> Results:
+    """PseudoTextPSM, with the rows of each image together."""
+    dense, text = case.input("p_embs"), case.input("t_embs")
+    shapes = {"p_embs": ShapeSpec(channels=dense.shape[1]), "emb": ShapeSpec(channels=text.shape[-1])}
+    context = SimilarityContext(
+        mask_embeddings=torch.cat(case.inputs("m_embs")),
+        text_embeddings=text,
+        image_index=case.input("mask2batch"),
+        features={"p_embs": list(dense)},
+    )
+    yield "corrs", _unfolded(_psm(case, "PseudoTextPSM", shapes), case.input("corrs"), context)
+
+
+def _unfolded(psm: nn.Module, *inputs: Any) -> torch.Tensor:
+    """Return the result of two maps one after the other, as the stored one was made; folding them may only round it."""
+    folded, unfolded = psm.eval()(*inputs), psm.train()(*inputs)
+    torch.testing.assert_close(folded, unfolded, rtol=1e-5, atol=1e-6 * float(unfolded.abs().max()))
+    return unfolded
+
+
+def _psm(case: Case, name: str, visual_shapes: dict[str, ShapeSpec] | None = None) -> nn.Module:
+    numbers = {key: value for key, value in case.meta.get("cfg", {}).items() if "DROPOUT" not in key}  # they are off
     node = node_from("MODEL.MASKCLIPPP", {})
-    node.PSM = node_from("MODEL.MASKCLIPPP.PSM", case.meta.get("cfg", {}))
+    node.PSM = node_from("MODEL.MASKCLIPPP.PSM", numbers)
     node.PSM.NAME = name
-    psm = build_psm(node, case.input("corrs").shape[-1], visual_shapes={})
+    psm = build_psm(node, case.input("corrs").shape[-1], visual_shapes or {})
     case.load_into(psm=psm)
     return psm
 

@@ -11,6 +11,7 @@ from ...visual_encoders import VisualEncoder, build_visual_encoder
 from ..tiny_clip import register_model
 from .case import Case, Results, golden_kind
 from .nodes import node_from
+from .trunks import with_known_trunk
 
 
 class CommonCanvas:
@@ -69,7 +70,7 @@ def mask_embeddings(case: Case) -> Results:
 def build_encoder(case: Case) -> VisualEncoder:
     """Build the encoder of ``cfg`` and ``model_config``, with the case's weights."""
     node = node_from("MODEL.MASKCLIPPP.VISUAL_ENCODER", case.meta["cfg"])
-    node.MODEL_NAME = register_model(case.meta["model_config"])
+    node.MODEL_NAME = register_model(with_known_trunk(case.meta["model_config"], case.parameters()))
     encoder = build_visual_encoder(node)
     case.load_into(visual_encoder=encoder)
     return encoder
