@@ -65,8 +65,11 @@ class Checkpointer(_Checkpointer):
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in checkpoint:
                 raise UserError(f"{path}: has no '{key}' and cannot be continued from; start without --resume")
+            state = checkpoint.pop(key)
             try:
-                self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+                # Empty is the state of what was off: the loss scaler of a run on the CPU.
+                if state:
+                    self.checkpointables[key].load_state_dict(state)
             except (ValueError, KeyError, RuntimeError) as error:
                 raise UserError(f"{path}: its '{key}' does not fit this config: {error}") from None
         return checkpoint

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from maskclippp.utils.errors import UserError, did_you_mean
+from maskclippp.utils.files import remove_leftovers
 
 from .checkpoint import Checkpointer
 from .evaluate import Results, evaluate, summary
@@ -115,6 +116,8 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
         UserError: wrong config or files.
         FloatingPointError: a loss is not finite.
     """
+    if comm.is_main_process():
+        remove_leftovers(cfg.OUTPUT_DIR)
     optimizer = build_optimizer(cfg, model)
     scheduler = build_scheduler(cfg, optimizer)
     amp_type = _amp_type(cfg)

@@ -24,3 +24,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove the temporary files of writes to ``folder`` that a kill interrupted; nobody may be writing there."""
+    for leftover in Path(folder).glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)

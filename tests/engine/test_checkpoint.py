@@ -104,6 +104,14 @@ def test_a_continuation_must_fit(saved, tmp_path):
         checkpointer.resume_or_load("", resume=True)
 
 
+def test_a_run_on_the_cpu_may_go_on_with_a_loss_scaler(tmp_path):
+    model = Model()
+    Checkpointer(model, str(tmp_path), scaler=torch.amp.GradScaler("cpu", enabled=False)).save("a", iteration=1)
+    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    Checkpointer(model, str(tmp_path), scaler=scaler).resume_or_load("", resume=True)
+    assert scaler.get_scale() == 65536.0
+
+
 @pytest.mark.parametrize("form", ["model", "state_dict", "plain", "module", "safetensors", "pt"])
 def test_formats(tmp_path, form):
     weights = {key: torch.full_like(value, 7.0) for key, value in Model().state_dict().items()}
@@ -147,7 +155,7 @@ def test_files_that_are_refused(saved, tmp_path, monkeypatch):
     assert "perhaps truncated" in message(tmp_path / "short.safetensors")
     assert "nothing in it fits the model" in message(tmp_path / "a.safetensors")
     (tmp_path / "a.txt").write_text("x")
-    assert "checkpoints are .pth, .pt, .bin or .safetensors files" in message(tmp_path / "a.txt")
+    assert "checkpoints are .pth, .pt, .bin" in message(tmp_path / "a.txt")
     torch.save([1, 2], tmp_path / "list.pth")
     assert "holds a list" in message(tmp_path / "list.pth")
     torch.save({"epoch": 3}, tmp_path / "none.pth")

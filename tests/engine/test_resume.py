@@ -19,7 +19,10 @@ def test_three_kills_change_nothing(standin, checkpoints):
         time.sleep(random.uniform(0.0, 0.25))
         process.kill()
         assert process.wait() == -signal.SIGKILL, f"run {kill} was over before the kill: {process.stdout.read()}"
-    assert standin.start(*options).wait(timeout=120) == 0
+    leftover = folder / ".model_0000099.1.tmp.pth"
+    leftover.write_bytes(b"half a checkpoint")
+    rest = standin.start(*options)
+    assert rest.wait(timeout=120) == 0, rest.stdout.read()
 
     seed = (folder / "seed.txt").read_text().strip()
     assert standin.run("--tag", "whole", "SEED", seed) == 0
