@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from ast import literal_eval
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ MAX_SHOWN = 80
 def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode:
     """Return the defaults, changed by the file at ``path`` (and what its ``_BASE_`` names), changed by ``overrides``.
 
+    ``_BASE_`` is one file or a list of files, relative to the file that names them; later ones win.
+
     Args:
         path: a YAML file; looked for from the working folder, then from the source tree. Empty: defaults only.
         overrides: ``["KEY", "VALUE", ...]`` as on the command line; values are Python literals or plain strings.
@@ -35,23 +39,33 @@ def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode
     """
     cfg = default_config()
     if str(path):
-        for file in _base_first(_find(Path(resolve(str(path)))), visited=()):
+        for file in inheritance(path):
             _apply(cfg, [s for s in read_settings(file) if s.key != "_BASE_"], str(file))
     _apply(cfg, _pair_up(overrides), COMMAND_LINE)
     return cfg
 
 
+def inheritance(path: str | Path) -> list[Path]:
+    """Return the files that make up a config in the order in which they apply, the file at ``path`` last.
+
+    Raises:
+        UserError: missing file, YAML that is refused, or a ``_BASE_`` that leads back to its own file.
+    """
+    return _base_first(_find(Path(resolve(str(path)))), visited=())
+
+
 def _base_first(path: Path, visited: tuple[Path, ...]) -> list[Path]:
-    """The chain of ``_BASE_`` files, the most basic one first."""
     path = path.resolve()
     if path in visited:
         raise UserError(f"{visited[-1]}: _BASE_ leads back to {path}; remove the circle")
     base = next((s for s in read_settings(path) if s.key == "_BASE_"), None)
     if base is None:
         return [path]
-    if not isinstance(base.value, str):
-        raise UserError(f"{base.where}: _BASE_ must be one file name, got {_show(base.value)}")
-    return [*_base_first(_find(path.parent / resolve(base.value), base.where), (*visited, path)), path]
+    names = base.value if isinstance(base.value, list) else [base.value]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{base.where}: _BASE_ must be a file name or a list of them, got {_show(base.value)}")
+    files = [_find(path.parent / resolve(name), base.where) for name in names]
+    return [*itertools.chain.from_iterable(_base_first(file, (*visited, path)) for file in files), path]
 
 
 def _find(path: Path, named_in: str = COMMAND_LINE) -> Path:
@@ -90,7 +104,7 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
     for name in parents:
         node = node.get(name) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or leaf not in node:
-        raise ValueError(f"unknown key {setting.key}{did_you_mean(setting.key, _all_keys(cfg))}")
+        raise ValueError(f"unknown key {setting.key}{did_you_mean(setting.key, list_keys(cfg))}")
     if isinstance(node[leaf], CfgNode):
         if setting.value != {}:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
@@ -100,11 +114,17 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
         raise ValueError(f"VERSION {node[leaf]} is not supported; only detectron2's config version 2 is")
 
 
-def _all_keys(node: CfgNode, prefix: str = "") -> list[str]:
+def list_keys(cfg: CfgNode, prefix: str = "") -> list[str]:
+    """Return the full names of all values in ``cfg``."""
     keys = []
-    for name, value in node.items():
-        keys += _all_keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else [f"{prefix}{name}"]
+    for name, value in cfg.items():
+        keys += list_keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else [f"{prefix}{name}"]
     return keys
+
+
+def get_value(cfg: CfgNode, key: str) -> Any:
+    """Return the value under a full name."""
+    return reduce(getitem, key.split("."), cfg)
 
 
 def coerce(key: str, value: Any, *, default: Any) -> Any:
