@@ -1,15 +1,23 @@
 """Class logits and masks of one image -> task results; pure functions without state."""
 
-from .class_logits import add_void, geometric_ensemble, mask_classes
+from .class_logits import (
+    add_void,
+    closed_to_test_logits,
+    geometric_ensemble,
+    mask_classes,
+    train_to_test_lookup,
+)
 from .instance import instance_inference
 from .panoptic import panoptic_inference
 from .semantic import semantic_scores
 
 __all__ = [
     "add_void",
+    "closed_to_test_logits",
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
     "panoptic_inference",
     "semantic_scores",
+    "train_to_test_lookup",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,40 @@ def geometric_ensemble(logits: Tensor, generator_logits: Tensor, seen: Tensor, *
     theirs = generator_logits[:, :-1].softmax(dim=-1)
     weight = torch.where(seen, alpha, beta)
     return torch.log(theirs ** (1 - weight) * ours**weight + EPSILON)
+
+
+def train_to_test_lookup(train_names: Sequence[Sequence[str]], test_names: Sequence[Sequence[str]]) -> Tensor:
+    """Return for each train class, and last for void, its test class: the first one that shares a synonym, else K.
+
+    Args:
+        train_names, test_names: the synonyms of each class.
+
+    Returns:
+        (K' + 1,) long, 0 to K.
+    """
+    first_class: dict[str, int] = {}
+    for index, synonyms in enumerate(test_names):
+        for name in synonyms:
+            first_class.setdefault(name, index)
+    void = len(test_names)
+    found = [min((first_class.get(name, void) for name in synonyms), default=void) for synonyms in train_names]
+    return torch.tensor([*found, void])
+
+
+def closed_to_test_logits(generator_logits: Tensor, lookup: Tensor, num_classes: int) -> Tensor:
+    """Move logits of a generator with a fixed vocabulary to the test classes: the mean of all that land on one.
+
+    Args:
+        generator_logits: (Q, K' + 1), the last column void.
+        lookup: (K' + 1,) of :func:`train_to_test_lookup`.
+        num_classes: K.
+
+    Returns:
+        (Q, K + 1); classes that nothing lands on have 0.
+    """
+    result = generator_logits.new_zeros((len(generator_logits), num_classes + 1))
+    index = lookup.to(generator_logits.device).expand(len(generator_logits), -1)
+    return result.scatter_reduce(1, index, generator_logits, "mean", include_self=False)
 
 
 def add_void(logits: Tensor, generator_logits: Tensor) -> Tensor:
