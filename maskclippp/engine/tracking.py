@@ -29,9 +29,7 @@ class WandbWriter(EventWriter):
             import wandb
         except ImportError:
             raise UserError("WANDB.ENABLED needs the package wandb: pip install wandb") from None
-        self._run = wandb.init(
-            project=project, name=name, dir=folder, config=config, resume="auto" if resume else None
-        )
+        self._run = wandb.init(project=project, name=name, dir=folder, config=config, resume="auto" if resume else None)
         self._last_iteration = -1
 
     def write(self) -> None:
@@ -64,9 +62,7 @@ def build_writers(cfg: CfgNode, *, resume: bool) -> list[EventWriter]:
     if cfg.WANDB.ENABLED:
         name = cfg.WANDB.NAME or "/".join(os.path.normpath(folder).split(os.sep)[-2:])
         settings = plain(cfg)
-        writers.append(
-            WandbWriter(project=cfg.WANDB.PROJECT, name=name, folder=folder, config=settings, resume=resume)
-        )
+        writers.append(WandbWriter(project=cfg.WANDB.PROJECT, name=name, folder=folder, config=settings, resume=resume))
     return writers
 
 
