@@ -302,6 +302,7 @@ class CLIPViT(MaskGuidedViT):
         return {
             "none": False,
             "all": True,
+            # "pos" is the position embedding, and ln_post as well: published checkpoints were tuned by this substring.
             "attention": ("attn" in name and "in_proj" in name) or "pos" in name,
             "before_proj": not after_attention,
         }[self.finetune_type]

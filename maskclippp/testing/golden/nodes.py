@@ -15,7 +15,14 @@ def node_from(path: str, values: Mapping[str, Any]) -> CfgNode:
     node = default_config()
     for key in path.split("."):
         node = node[key]
-    for key, value in values.items():
-        if key in node:
-            node[key] = value
+    change(node, values)
     return node
+
+
+def change(node: CfgNode, values: Mapping[str, Any]) -> None:
+    """Change those keys of a node, and of the nodes in it, that it knows."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key in node:
+            change(node[key], value)
+        elif key in node:
+            node[key] = value

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import torch
 from detectron2.structures import Instances
+from torch import Tensor
 
+from ...data.vocabularies import split_synonyms
 from ...inference import (
     add_void,
+    closed_to_test_logits,
     geometric_ensemble,
     instance_inference,
     mask_classes,
     panoptic_inference,
     semantic_scores,
+    train_to_test_lookup,
 )
 from .case import Case, Results, golden_kind
 
@@ -54,11 +58,27 @@ def _sorted_instances(prefix: str, instances: Instances) -> Results:
 @torch.no_grad()
 def ensemble_void_open(case: Case) -> Results:
     """Our logits with those of a generator over the same classes: ensembled, with void, both."""
+    yield from _ensembles(case, case.inputs("segmentor_logits"))
+
+
+@golden_kind("ensemble_void_closed", tolerance=5e-6)
+@torch.no_grad()
+def ensemble_void_closed(case: Case) -> Results:
+    """Our logits with those of a generator over the train classes."""
+    train, test = ([split_synonyms(entry) for entry in case.meta[f"{part}_classes"]] for part in ("train", "test"))
+    lookup = train_to_test_lookup(train, test)
+    yield "train2test_lut", lookup
+    yield from _ensembles(
+        case, [closed_to_test_logits(logits, lookup, len(test)) for logits in case.inputs("segmentor_logits")]
+    )
+
+
+def _ensembles(case: Case, over_test_classes: list[Tensor]) -> Results:
     seen = case.input("category_overlapping_mask").bool()
-    pairs = zip(case.inputs("logits"), case.inputs("segmentor_logits"), strict=True)
-    for index, (logits, generator_logits) in enumerate(pairs):
+    images = zip(case.inputs("logits"), case.inputs("segmentor_logits"), over_test_classes, strict=True)
+    for index, (logits, generator_logits, moved) in enumerate(images):
         yield f"with_void.{index}", add_void(logits, generator_logits)
         for number, (alpha, beta) in enumerate(case.meta["alpha_beta"]):
-            mixed = geometric_ensemble(logits, generator_logits, seen, alpha=alpha, beta=beta)
+            mixed = geometric_ensemble(logits, moved, seen, alpha=alpha, beta=beta)
             yield f"ensembled.{number}.{index}", mixed
             yield f"ensembled_with_void.{number}.{index}", add_void(mixed, generator_logits)

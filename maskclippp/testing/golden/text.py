@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import torch
+from open_clip.model import CLIPTextCfg
 from torch import Tensor
 
 from ...data.vocabularies import seen_classes, split_synonyms
 from ...similarity import max_over_synonyms
-from ...text_encoders import TextClassifier, build_text_encoder
+from ...text_encoders import TextClassifier, TextEncoder, build_text_encoder
 from ...text_encoders.bank import average_templates
 from ..tiny_clip import register_model
 from .case import Case, Results, golden_kind
@@ -21,12 +25,30 @@ SMALL_IMAGE_TOWER = {"image_size": 32, "layers": 1, "width": 32, "head_width": 1
 @torch.no_grad()
 def text_classifier_clip(case: Case) -> Results:
     """CLIPTextEncoder: tokens, embeddings; synonyms, seen classes, logits of classes."""
+    yield from text_classifier(case, _encoder(case, "CLIPTextEncoder"))
+
+
+@golden_kind("text_classifier_eva")
+@torch.no_grad()
+def text_classifier_eva(case: Case) -> Results:
+    """EVACLIPTextEncoder: the same."""
+    yield from text_classifier(case, _encoder(case, "EVACLIPTextEncoder"))
+
+
+def text_config(case: Case) -> dict[str, Any]:
+    """Return the case's model config with a small image tower, and of the text tower what open_clip knows."""
+    known = {field.name for field in fields(CLIPTextCfg)}
+    config = case.meta["model_config"]
+    text = {key: value for key, value in config["text_cfg"].items() if key in known}
+    return config | {"vision_cfg": SMALL_IMAGE_TOWER, "text_cfg": text}
+
+
+def _encoder(case: Case, name: str) -> TextEncoder:
     node = node_from("MODEL.MASKCLIPPP.TEXT_ENCODER", case.meta.get("cfg", {}))
-    node.NAME = "CLIPTextEncoder"
-    node.MODEL_NAME = register_model(case.meta["model_config"] | {"vision_cfg": SMALL_IMAGE_TOWER})
+    node.NAME, node.MODEL_NAME = name, register_model(text_config(case))
     encoder = build_text_encoder(node)
     case.load_into(text_encoder=encoder)
-    yield from text_classifier(case, encoder)
+    return encoder
 
 
 def text_classifier(case: Case, encoder) -> Results:

@@ -45,7 +45,7 @@ class CommonCanvas:
         ]
 
 
-@golden_kind("clip_vit_", "clip_convnext_", "clip_rn_")
+@golden_kind("clip_vit_", "clip_convnext_", "clip_rn_", "eva_vit_", "eva01_vit_")
 @torch.no_grad()
 def mask_embeddings(case: Case) -> Results:
     """Build the encoder that ``cfg`` names; run all pictures as one batch."""
