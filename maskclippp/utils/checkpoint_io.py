@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .errors import UserError, nearest
-from .paths import resolve
 from .restricted_pickle import load_pickle
+from .weights import ensure_weights, weights_are_skipped
 
 TORCH_SUFFIXES = {".pth", ".pt", ".bin"}
 SHOWN_KEYS = 5
@@ -26,12 +26,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return ``{"model": {key: tensor}, ...}`` from a ``.pth``, ``.pt``, ``.bin``, ``.safetensors`` or ``.pkl`` file.
 
     The weights may stand under "model" or "state_dict", or be the whole file. Nothing but tensors and plain containers
-    is read; a ``module.`` that data-parallel training put before every key is removed.
+    is read; a ``module.`` that data-parallel training put before every key is removed. A known file that is
+    not there is downloaded first.
 
     Raises:
         UserError: missing, truncated or foreign file; a file that holds other Python objects; no weights in it.
     """
-    file = Path(resolve(str(path)))
+    file = ensure_weights(path)
     if not file.is_file():
         raise UserError(f"there is no checkpoint {path}{_similar(file)}")
     content = _read(file)
@@ -110,11 +111,14 @@ class KeyFit:
 def load_part(module: nn.Module, path: str | Path, prefix: str = "") -> None:
     """Load one part of a larger checkpoint into ``module``: the entries that begin with ``prefix``, without it.
 
-    The prefix may cover more than the module has; the rest of it is left alone.
+    The prefix may cover more than the module has; the rest of it is left alone. Inside
+    :func:`~maskclippp.utils.weights.without_weights` nothing is read.
 
     Raises:
         UserError: unreadable file, or the part lacks keys of the module or has them in other shapes (with a table).
     """
+    if weights_are_skipped():
+        return
     weights = read_checkpoint(path)["model"]
     part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     fit = compare_keys(module.state_dict(), part)

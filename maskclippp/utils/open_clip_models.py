@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import open_clip
+import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from .errors import UserError, did_you_mean
 from .paths import ASSETS, SCHEME, resolve
+from .weights import find_clip_weights, weights_are_skipped
 
 
 @lru_cache(maxsize=1)
@@ -28,33 +32,53 @@ def check_model_name(name: str, key: str = "MODEL_NAME") -> None:
 
 
 def create_clip(name: str, pretrained: str = "") -> nn.Module:
-    """Return an open_clip model with towers ``visual`` and ``text`` and a ``logit_scale``, on the CPU in float32.
+    """Return an open_clip model with towers ``visual`` and ``text`` and a ``logit_scale``, in float32.
+
+    It is on torch's default device, the CPU if nothing else was chosen; inside
+    :func:`~maskclippp.utils.weights.without_weights` its weights are not read.
 
     Args:
         name: open_clip architecture.
         pretrained: a tag of open_clip, a file (.pt, .safetensors, read as tensors only), a ``maskclippp://`` path, or
-            empty for random weights.
+            empty for random weights. Weights of a tag that are not on this machine are downloaded.
 
     Raises:
-        UserError: unknown architecture, unknown tag or missing file, or weights that do not fit.
+        UserError: unknown architecture, unknown tag or missing file, no connection, or weights that do not fit.
     """
     check_model_name(name)
-    weights = resolve(pretrained)
-    quick_gelu = (
-        bool((open_clip.get_pretrained_cfg(name, weights) or {}).get("quick_gelu", False)) if weights else False
-    )
-    if weights and not Path(weights).is_file() and not open_clip.get_pretrained_cfg(name, weights):
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        raise UserError(
-            f"PRETRAINED '{pretrained}' of {name} is neither a file nor a tag{did_you_mean(pretrained, tags)}"
-        )
+    options = open_clip.get_pretrained_cfg(name, pretrained) or {}
+    file = None if weights_are_skipped() or not pretrained else _weight_file(name, pretrained)
+    if weights_are_skipped() and pretrained and not options and not Path(pretrained).suffix:
+        raise _unknown_tag(name, pretrained)
     try:
         return open_clip.create_model(
-            name, pretrained=weights or None, force_custom_text=True, force_quick_gelu=quick_gelu, weights_only=True
+            name,
+            pretrained=file,
+            device=torch.get_default_device(),
+            force_custom_text=True,
+            force_quick_gelu=bool(options.get("quick_gelu", False)),
+            weights_only=True,
         )
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the weights PRETRAINED '{pretrained}' cannot be loaded into {name}: {reason}") from error
+    except (RuntimeError, UnpicklingError, SafetensorError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"the weights PRETRAINED '{pretrained}' ({file}) cannot be loaded into {name}: {reason}"
+        ) from error
+
+
+def _weight_file(name: str, pretrained: str) -> str:
+    """The local file that PRETRAINED means; weights of a tag are downloaded if necessary."""
+    file = resolve(pretrained)
+    if Path(file).is_file():
+        return file
+    if not open_clip.get_pretrained_cfg(name, pretrained):
+        raise _unknown_tag(name, pretrained)
+    return str(find_clip_weights(name, pretrained).fetch())
+
+
+def _unknown_tag(name: str, pretrained: str) -> UserError:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return UserError(f"PRETRAINED '{pretrained}' of {name} is neither a file nor a tag{did_you_mean(pretrained, tags)}")
 
 
 def eva_model_name(name: str) -> str:
