@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..utils.checkpoint_io import load_part
 from ..utils.registry import Registry
 from .base import TextEncoder
 
@@ -14,12 +15,16 @@ Text encoders: subclasses of TextEncoder, called with the config node MODEL.MASK
 def build_text_encoder(node) -> TextEncoder | None:
     """Build the encoder that the config node names; None for NAME "none".
 
+    LOAD_FROM is a checkpoint whose entries below LOAD_BEG_KEY replace the encoder's weights.
+
     Raises:
-        UserError: unknown NAME.
+        UserError: unknown NAME, or a LOAD_FROM that does not fit.
     """
     if node.NAME.lower() == "none":
         return None
     encoder = TEXT_ENCODER_REGISTRY.get(node.NAME)(node)
     if not isinstance(encoder, TextEncoder):
         raise TypeError(f"text encoder {node.NAME} is a {type(encoder).__name__}, not a TextEncoder")
+    if node.LOAD_FROM:
+        load_part(encoder, node.LOAD_FROM, node.LOAD_BEG_KEY)
     return encoder

@@ -138,7 +138,7 @@ def write_report(experiments: Sequence[Experiment], results: Sequence[dict], row
             f"One training took {np.mean(seconds):.0f} s on one thread.",
             "The gallery shows the first test scenes, not chosen ones; 'after' is the first seed.",
             "felzenszwalb masks come from a classical segmentation that knows nothing of classes.",
-            f"The tiny CLIP's zero-shot figures before tuning: {json.dumps(clip.get('zero_shot', {}))}",
+            f"The tiny CLIP's zero-shot figures before tuning: {json.dumps(clip['zero_shot_percent'])}",
         ],
     )
     with atomic_write(path) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..utils.checkpoint_io import load_part
 from ..utils.registry import Registry
 from .base import VisualEncoder
 
@@ -14,12 +15,16 @@ Visual encoders: subclasses of VisualEncoder, called with the config node MODEL.
 def build_visual_encoder(node) -> VisualEncoder | None:
     """Build the encoder that the config node names; None for NAME "none".
 
+    LOAD_FROM is a checkpoint whose entries below LOAD_BEG_KEY replace the tower's weights.
+
     Raises:
-        UserError: unknown NAME.
+        UserError: unknown NAME, or a LOAD_FROM that does not fit.
     """
     if node.NAME.lower() == "none":
         return None
     encoder = VISUAL_ENCODER_REGISTRY.get(node.NAME)(node)
     if not isinstance(encoder, VisualEncoder):
         raise TypeError(f"visual encoder {node.NAME} is a {type(encoder).__name__}, not a VisualEncoder")
+    if node.LOAD_FROM:
+        load_part(encoder.proxy, node.LOAD_FROM, node.LOAD_BEG_KEY)
     return encoder
