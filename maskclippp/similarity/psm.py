@@ -23,9 +23,10 @@ INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 
 def fold(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
     """Return the one affine map that equals Linear(T, width), Linear(width, 1): weights (T,) and a scalar."""
-    weight = (second.weight @ first.weight)[0]
-    bias = (second.weight @ first.bias + second.bias)[0]
-    return weight, bias
+    out = second.weight.double()  # float64: rounding would add up over the width
+    weight = (out @ first.weight.double())[0]
+    bias = (out @ first.bias.double() + second.bias.double())[0]
+    return weight.to(first.weight.dtype), bias.to(first.bias.dtype)
 
 
 def affine_similarity(first: nn.Linear, second: nn.Linear, similarity: Tensor, training: bool) -> Tensor:
