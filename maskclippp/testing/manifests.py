@@ -92,9 +92,11 @@ def find_problems(model: nn.Module, manifest: dict[str, Any]) -> list[str]:
     problems = [
         _listing(kind, getattr(fit, kind)) for kind in ("missing", "unexpected", "mismatched") if getattr(fit, kind)
     ]
-    outcome = model.load_state_dict(weights, strict=False)
-    if outcome.unexpected_keys:
-        problems.append(_listing("refused when loading", outcome.unexpected_keys))
+    if problems:
+        return problems
+    refused = model.load_state_dict(weights, strict=False).unexpected_keys
+    if refused:
+        problems.append(_listing("refused when loading", refused))
     saved = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(model.checkpoint_prefixes)}
     problems += _differences("saved", {name: _describe(tensor) for name, tensor in saved.items()}, shapes)
     trains = [name for parameter, name in checkpoint_names(model).items() if parameter.requires_grad]
