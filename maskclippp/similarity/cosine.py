@@ -20,5 +20,6 @@ def cosine_similarity(mask_embeddings: Tensor, text_embeddings: Tensor, logit_sc
     Returns:
         (N, Ka, T), float32.
     """
-    similarity = torch.einsum("nd,ktd->nkt", F.normalize(mask_embeddings.float(), dim=-1), text_embeddings.float())
+    with torch.autocast(mask_embeddings.device.type, enabled=False):
+        similarity = torch.einsum("nd,ktd->nkt", F.normalize(mask_embeddings.float(), dim=-1), text_embeddings.float())
     return similarity if logit_scale is None else similarity * logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)

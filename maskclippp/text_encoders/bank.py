@@ -51,7 +51,9 @@ class TextClassifier:
         if key not in self._banks:
             flat = [name for synonyms in key for name in synonyms]
             index = [number for number, synonyms in enumerate(key) for _ in synonyms]
-            with torch.no_grad():
+            device = self.encoder.logit_scale.device
+            # Kept for long, so made in full precision also when the step around it is not.
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 embeddings = self._frozen_embeddings(flat, spread)
             class_index = torch.tensor(index, dtype=torch.long, device=embeddings.device)
             self._banks[key] = TextBank(embeddings, class_index, num_classes=len(key))
