@@ -64,8 +64,11 @@ def describe(things: list[ToyClass], grounds: list[ToyClass], rng: np.random.Gen
 
 
 def write_caption(things: list[ToyClass], grounds: list[ToyClass], rng: np.random.Generator) -> Caption:
-    """Write a sentence that is true of a picture with these ``things`` and ``grounds`` (at least one of either)."""
-    if not things or (grounds and rng.random() < 0.06):
+    """Write a sentence that is true of a picture with these ``things`` and ``grounds`` (at least one of either).
+
+    A picture of one thing is never called by its ground alone: people name the thing.
+    """
+    if not things or (grounds and len(things) > 1 and rng.random() < 0.06):
         return _about_ground(grounds[int(rng.integers(len(grounds)))], rng)
     order = rng.permutation(len(things))
     chance = rng.random()

@@ -124,7 +124,7 @@ class _Sampler:
     """Draws the batch of a step; it depends on the seed and the step only, so that a run can be resumed."""
 
     def __init__(self, pictures: Pictures, settings: Settings):
-        self.settings = settings
+        self.settings, self.pictures = settings, pictures
         self.by_kind = [np.flatnonzero(pictures.kinds == kind) for kind in range(len(KINDS))]
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.random.Generator]:
@@ -225,6 +225,8 @@ class Pretrainer:
 
     def run(self, *, evaluate_every: int = 500, save_every: int = 500) -> None:
         """Train to the last step, with a bar, evaluations and checkpoints."""
+        sampler, test_count = self.sampler, len(self.test)
+        logger.info("%d pictures, %d for evaluation", len(sampler.pictures), test_count)
         start = time.perf_counter() - self.seconds
         with tqdm(total=self.settings.steps, initial=self.step, desc="pre-training", unit="step", mininterval=5) as bar:
             while self.step < self.settings.steps:
