@@ -14,6 +14,9 @@ from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
 from maskclippp.utils.errors import UserError
 
+EVALUATOR_TYPES = ("sem_seg", "ade20k_panoptic_seg", "coco_panoptic_seg", "coco")
+"""What metadata may say as ``evaluator_type``; mask accuracy works with every dataset."""
+
 logger = logging.getLogger(__name__)
 
 
