@@ -163,7 +163,9 @@ def word_targets(pictures: Pictures, chosen: np.ndarray) -> list[np.ndarray]:
 
 
 def caption_matches(pictures: Pictures, chosen: np.ndarray, captions: list[Caption]) -> np.ndarray:
-    """Tell which captions are true of which pictures.
+    """Tell which captions match which pictures: those that are true of it.
+
+    A caption that names only a ground does not match a picture of one thing, which is never called so.
 
     Returns:
         (B, B) bool: picture i, caption j.
@@ -178,6 +180,8 @@ def caption_matches(pictures: Pictures, chosen: np.ndarray, captions: list[Capti
     present[:, -1, -1] = True
     ground = np.concatenate([word_targets(pictures, chosen)[2], np.ones((batch, 1), bool)], 1)
     true = ground[:, [len(STUFF) if c.ground is None else STUFF.index(c.ground) for c in captions]]
+    names_ground_only = np.array([not caption.things for caption in captions])
+    true &= ~(names_ground_only & ((things >= 0).sum(1) == 1)[:, None])
     for slot in range(max((len(c.things) for c in captions), default=0)):
         claims = [c.things[slot] if slot < len(c.things) else (None, None) for c in captions]
         attribute = [len(ATTRIBUTES) if a is None else ATTRIBUTES.index(a) for a, _ in claims]

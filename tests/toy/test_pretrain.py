@@ -82,6 +82,15 @@ def test_matches_are_what_captions_claim(pictures):
     assert np.concatenate(matches, 1).tolist() == [[True, False, True, False, False, True], [False] * 4 + [True, False]]
 
 
+def test_picture_of_one_thing_is_not_called_by_its_ground():
+    things, grounds = np.array([[RED_CIRCLE, -1], [-1, -1]], np.int16), np.full((2, 2), SAND, np.int16)
+    single = Pictures(np.zeros((2, 48, 48, 3), np.uint8), things, grounds, np.zeros(2, np.int8))
+    captions = [Caption("", (), "sand"), Caption("", (("red", None),), "sand")]
+    assert caption_matches(single, np.arange(2), captions).tolist() == [[False, True], [True, False]]
+    rng = np.random.default_rng(0)
+    assert all(write_caption([CLASSES[RED_CIRCLE]], [CLASSES[SAND]], rng).things for _ in range(100))
+
+
 def test_word_targets_and_loss(pictures):
     attributes, shapes, stuff = word_targets(pictures, np.arange(2))
     assert attributes.sum(1).tolist() == [2, 0] and shapes.sum(1).tolist() == [2, 0] and stuff.sum(1).tolist() == [1, 1]
