@@ -13,6 +13,7 @@ from torch import nn
 from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
+from maskclippp.utils.model_signatures import looks_like
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +79,13 @@ class Checkpointer(_Checkpointer):
         state = self.model.state_dict()
         fit = compare_keys(state, weights, is_needed=lambda key: key.startswith(self.prefixes))
         if not fit.matched:
-            raise UserError(f"{path}: nothing in it fits the model; is it for another config?\n{fit.table()}")
+            guess = looks_like(weights)
+            hint = f"it looks like {guess}" if guess else "is it for another config?"
+            raise UserError(f"{path}: nothing in it fits the model; {hint}\n{fit.table()}")
         if not fit.complete:
-            report = f"{path}: fits the model only partly\n{fit.table()}"
+            guess = looks_like(weights) if fit.mismatched else None
+            hint = f"; it looks like {guess}" if guess else ""
+            report = f"{path}: fits the model only partly{hint}\n{fit.table()}"
             if all_must_fit:
                 raise UserError(report)
             logger.warning(report)

@@ -18,6 +18,7 @@ from ..mask_generators import MaskGenerator, build_mask_generator
 from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
 from ..structures import MaskSet, TextBank, VisualOutput
 from ..text_encoders import EmbeddingCache, TextClassifier, TextEncoder, build_text_encoder, default_cache
+from ..utils.errors import UserError
 from ..visual_encoders import VisualEncoder, build_visual_encoder
 from .tasks import TaskInference
 
@@ -142,6 +143,7 @@ class MaskCLIPpp(nn.Module):
         if not any(len(target) for target in targets):
             logger.warning("no masks in this batch of %d images; the step changes nothing", len(records))
             return {"loss_ce": sum(p.sum() * 0.0 for p in self.parameters() if p.requires_grad)}
+        check_targets(records)
         output = self.visual_encoder([record["image"] for record in records], [t.gt_masks for t in targets])
         bank = self.text_classifier.sample(self.train_names)
         labels = torch.cat([target.gt_classes for target in targets])
@@ -190,3 +192,16 @@ def mask_image_index(output: VisualOutput) -> Tensor:
 def class_entries(metadata: Any) -> list[str]:
     """Return the class entries of a dataset, stuff_classes (all classes) or else thing_classes."""
     return list(getattr(metadata, "stuff_classes", None) or metadata.thing_classes)
+
+
+def check_targets(records: list[dict[str, Any]]) -> None:
+    """Check that the ground-truth masks are on the grid of their image.
+
+    Raises:
+        UserError: they are not.
+    """
+    for record in records:
+        masks, image = tuple(record["instances"].image_size), tuple(record["image"].shape[-2:])
+        if masks != image:
+            name = record.get("file_name", "an image without a name")
+            raise UserError(f"{name}: its masks are for a picture of {masks}, but it is {image}; check the mapper")

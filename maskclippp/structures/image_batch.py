@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..utils.errors import UserError
+
 RESIZE_TYPES = ("none", "short", "square", "rel")
 
 
@@ -89,12 +91,22 @@ class ImageTransform:
             images: B tensors (3, H, W), RGB, 0-255, any dtype, on one device.
             masks: B tensors (Q, H', W') in [0, 1] (float or bool), on any grid that covers the same picture; resized
                 bilinearly with it. None: no masks.
+
+        Raises:
+            UserError: another number of mask tensors than of images, or shapes other than (3, H, W) and (Q, H, W).
         """
         if masks is not None and len(masks) != len(images):
-            raise ValueError(f"{len(images)} pictures but {len(masks)} mask tensors")
+            raise UserError(
+                f"{len(images)} images but {len(masks)} tensors of masks; give one (Q, H, W) for each image"
+            )
         groups: dict[tuple[int, int], list[tuple[int, Tensor, Tensor]]] = defaultdict(list)
         for index, image in enumerate(images):
             picture_masks = image.new_zeros((0, *image.shape[-2:])) if masks is None else masks[index]
+            if image.dim() != 3 or picture_masks.dim() != 3 or 0 in picture_masks.shape[1:]:
+                raise UserError(
+                    f"image {index} has shape {tuple(image.shape)} and masks {tuple(picture_masks.shape)}; "
+                    "expected (3, H, W) and (Q, H, W)"
+                )
             picture, picture_masks = self._prepare(image, picture_masks)
             groups[self.padded_size(*picture.shape[-2:])].append((index, picture, picture_masks))
         return [_collate(members, size) for size, members in groups.items()]

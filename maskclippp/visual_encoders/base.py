@@ -77,6 +77,11 @@ class VisualEncoder(nn.Module):
         self.grad_checkpointing = grad_checkpointing
 
     @property
+    def smallest_side(self) -> int:
+        """Pixels that a padded picture needs along each side."""
+        return 1
+
+    @property
     def transform(self) -> ImageTransform:
         """The transform in force: the training one only while a tuned encoder trains."""
         training = self.training and self.finetune_type != "none"
@@ -102,8 +107,18 @@ class VisualEncoder(nn.Module):
         Args:
             images: B tensors (3, H, W), RGB 0-255.
             masks: B tensors (Q, H', W') in [0, 1], Q may be 0; None: no mask embeddings wanted.
+
+        Raises:
+            UserError: masks that do not belong to the images, or an image smaller than the encoder's stride.
         """
         batches = self.transform(images, masks)
+        for batch in batches:
+            if min(batch.pixels.shape[-2:]) < self.smallest_side:
+                raise UserError(
+                    f"image {batch.index[0]} is {batch.sizes[0][0]}x{batch.sizes[0][1]} when it reaches "
+                    f"{type(self).__name__}, which needs {self.smallest_side} pixels a side; "
+                    "raise TEST_IMAGE_SIZE (IMAGE_SIZE in training) or set SIZE_DIVISIBILITY"
+                )
         outputs = [self.encode(batch) for batch in batches]
         places = [(group, row) for group, batch in enumerate(batches) for row in range(len(batch.index))]
         flat = [index for batch in batches for index in batch.index]

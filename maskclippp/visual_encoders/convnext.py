@@ -55,9 +55,14 @@ class CLIPConvNeXt(VisualEncoder):
         tower = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED).visual
         return {"tower": tower, "mask_prior_beg": max(cfg.MASK_PRIOR_BEG, 1), **common_options(cfg)}
 
+    @property
+    def smallest_side(self) -> int:
+        """The stride of the last features."""
+        return STAGE_STRIDES[-1]
+
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of the requested features and of "emb"."""
-        widths = [stage.blocks[-1].mlp.fc2.out_features for stage in self.proxy.trunk.stages]
+        widths = [stage.blocks[-1].conv_dw.out_channels for stage in self.proxy.trunk.stages]
         stages = {f"stage{i + 1}": ShapeSpec(channels=widths[i], stride=s) for i, s in enumerate(STAGE_STRIDES)}
         embed_dim = next(p.shape[0] for name, p in reversed(list(self.proxy.head.named_parameters())) if p.dim() == 2)
         shapes = {"emb": ShapeSpec(channels=embed_dim)}

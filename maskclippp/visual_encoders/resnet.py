@@ -85,6 +85,11 @@ class CLIPResNet(VisualEncoder):
                 module.eval()
         return self
 
+    @property
+    def smallest_side(self) -> int:
+        """The stride of the last features."""
+        return 32
+
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of the requested features and of "emb"."""
         embed_dim = self.proxy.attnpool.c_proj.out_features

@@ -126,6 +126,11 @@ class MaskGuidedViT(VisualEncoder):
 
     # What is the same for all.
 
+    @property
+    def smallest_side(self) -> int:
+        """One patch."""
+        return self.patch_size
+
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of the requested features and of "emb"."""
         width, embed_dim = self.widths

@@ -9,11 +9,13 @@ import torch
 
 from maskclippp.inference import (
     add_void,
+    closed_to_test_logits,
     geometric_ensemble,
     instance_inference,
     mask_classes,
     panoptic_inference,
     semantic_scores,
+    train_to_test_lookup,
 )
 
 LEFT = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
@@ -109,3 +111,13 @@ def test_instances():
 @pytest.mark.parametrize("top_k", [1, 100])
 def test_instances_without_masks(top_k):
     assert len(instance_inference(torch.zeros(0, 3), torch.zeros(0, 4, 4), num_classes=3, top_k=top_k)) == 0
+
+
+def test_train_classes_land_on_the_first_test_class_that_shares_a_name():
+    train = [["person", "human"], ["tv", "screen"], ["road"]]
+    test = [["man", "human"], ["human", "person"], ["screen"]]
+    lookup = train_to_test_lookup(train, test)
+    assert lookup.tolist() == [0, 2, 3, 3]
+    logits = torch.tensor([[1.0, 2.0, 30.0, 50.0]])
+    moved = closed_to_test_logits(logits, lookup, 3)
+    assert moved.tolist() == [[1.0, 0.0, 2.0, 40.0]]  # the mean of all that lands on void

@@ -63,7 +63,7 @@ def test_masks_are_resized_bilinearly_from_any_grid():
 
 
 def test_as_many_masks_as_pictures():
-    with pytest.raises(ValueError, match="2 pictures but 1 mask tensors"):
+    with pytest.raises(ValueError, match="2 images but 1 tensors of masks"):
         tiny_transform()([random_image(8, 8)] * 2, [rectangle_masks(1, 8, 8)])
 
 
