@@ -3,8 +3,9 @@
 
 mask-embed   image tokens through plain attention and mask tokens as a Q x hw cross-attention, against mask tokens in
              one attention with a full (Q + L) x (Q + L) bias per block and head
+mask-cost    our mask embeddings against plain CLIP's image embedding
 text         sentences cut after the longest one's end token, against the whole context of 77
-train-step   both at once in a training step (attention of both towers tuned, LinearPSM, AdamW)
+train-step   both at once in a training step (attention of both towers, or with --text frozen of one, LinearPSM, AdamW)
 
 By default a ViT-B/16 with random weights sees two pictures of 448 x 448 pixels with 10 masks each; mask tokens run
 through the last 3 of 12 blocks (MASK_PRIOR_BEG 10); 171 names go through one template.
@@ -21,7 +22,7 @@ import logging
 import os
 import sys
 
-from maskclippp.testing.benchmark import JOBS, Settings, run_benchmark, table
+from maskclippp.testing.benchmark import JOBS, MODELS, Settings, run_benchmark, table
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 
@@ -34,13 +35,15 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each variant (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    parser.add_argument("--size", choices=("tiny", "base"), default=defaults.size)
+    parser.add_argument("--size", choices=list(MODELS), default=defaults.size)
     parser.add_argument("--image-size", type=int, default=defaults.image_size)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--masks", type=int, default=defaults.masks, help="per picture")
     parser.add_argument("--classes", type=int, default=defaults.classes)
     parser.add_argument("--templates", choices=("t1", "t14"), default=defaults.templates)
     parser.add_argument("--blocks-with-masks", type=int, default=defaults.blocks_with_masks)
+    parser.add_argument("--text", choices=("tuned", "frozen"), default=defaults.text, help="text tower of a train-step")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=defaults.precision)
     parser.add_argument("--device", default=defaults.device)
     options = vars(parser.parse_args())
     job, path, repeats, threads = (options.pop(key) for key in ("job", "json", "repeats", "threads"))

@@ -1,6 +1,6 @@
 """Wall time and memory of our formulations against the plain ones, A against B in one run."""
 
-from .jobs import JOBS, Settings
+from .jobs import JOBS, MODELS, Settings
 from .report import run_benchmark, table
 
-__all__ = ["JOBS", "Settings", "run_benchmark", "table"]
+__all__ = ["JOBS", "MODELS", "Settings", "run_benchmark", "table"]

@@ -20,12 +20,14 @@ from ...structures import ImageTransform
 from ...text_encoders import TextClassifier
 from ...text_encoders.open_clip_text import CLIPTextEncoder
 from ...utils.open_clip_models import create_clip, create_tokenizer
-from ...visual_encoders.vit import CLIPViT
+from ...visual_encoders.eva_vit import EVACLIPViT
+from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
 from ..tiny_clip import TINY_CLIP, register_model
-from .naive import NaiveCLIPViT, PaddedTextEncoder
+from .naive import NaiveCLIPViT, NaiveEVACLIPViT, PaddedTextEncoder
 
 VARIANTS = ("ours", "naive")
 VOCABULARY = "coco_stuff_171"
+MODELS = {"tiny": "", "base": "ViT-B-16", "eva-base": "EVA02-B-16", "eva-large": "EVA02-L-14-336"}
 Run = Callable[[], dict[str, Tensor]]
 
 
@@ -34,13 +36,15 @@ class Settings:
     """How large the job is.
 
     Attributes:
-        size: "base", the architecture ViT-B-16 of open_clip with random weights; "tiny", one for tests.
+        size: a key of ``MODELS``: open_clip architectures with random weights, and "tiny", one for tests.
         image_size: side of the square pictures in pixels.
         batch: pictures.
         masks: per picture.
         classes: names, taken from COCO-Stuff; at most 171.
         templates: sentences per name, "t1" or "t14".
         blocks_with_masks: the last so many blocks have mask tokens; 3 of 12 is MASK_PRIOR_BEG 10.
+        text: "tuned" or "frozen" in a training step.
+        precision: "float32", or "bfloat16" for autocast.
         device: of torch.
     """
 
@@ -51,12 +55,24 @@ class Settings:
     classes: int = 171
     templates: str = "t1"
     blocks_with_masks: int = 3
+    text: str = "tuned"
+    precision: str = "float32"
     device: str = "cpu"
 
     @property
     def model_name(self) -> str:
         """Architecture that open_clip knows."""
-        return "ViT-B-16" if self.size == "base" else register_model(TINY_CLIP)
+        return MODELS[self.size] or register_model(TINY_CLIP)
+
+    @property
+    def is_eva(self) -> bool:
+        """Whether the towers are EVA's."""
+        return self.model_name.startswith("EVA")
+
+    def autocast(self) -> torch.autocast:
+        """The context of the precision."""
+        device = self.device.split(":")[0]
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def class_names(self) -> list[str]:
@@ -76,8 +92,22 @@ def mask_embed(variant: str, settings: Settings) -> Run:
     images, masks, _ = _inputs(settings)
 
     def run() -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), settings.autocast():
             return {"mask embeddings": torch.cat(encoder(images, masks).mask_embeddings)}
+
+    return run
+
+
+def mask_cost(variant: str, settings: Settings) -> Run:
+    """Our mask embeddings against the image embedding of plain CLIP; both also show a map, on which they must agree."""
+    encoder = _visual_encoder("ours", settings).to(settings.device).eval()
+    common = f"block{encoder.num_blocks - 1}"
+    encoder.out_features = ("m_embs", common) if variant == "ours" else ("i_embs", common)
+    images, masks, _ = _inputs(settings)
+
+    def run() -> dict[str, Tensor]:
+        with torch.no_grad(), settings.autocast():
+            return {common: torch.stack(encoder(images, masks if variant == "ours" else None).features[common])}
 
     return run
 
@@ -89,7 +119,7 @@ def text(variant: str, settings: Settings) -> Run:
     )
 
     def run() -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), settings.autocast():
             return {"text embeddings": classifier.embed(settings.class_names)}
 
     return run
@@ -109,7 +139,8 @@ def train_step(variant: str, settings: Settings) -> Run:
 
     def run() -> dict[str, Tensor]:
         optimizer.zero_grad()
-        losses = model(records)
+        with settings.autocast():
+            losses = model(records)
         sum(losses.values()).backward()
         results = {name: loss.detach() for name, loss in losses.items()}
         results["gradient norms"] = torch.stack([p.grad.norm() for p in tuned.values() if p.grad is not None])
@@ -120,7 +151,12 @@ def train_step(variant: str, settings: Settings) -> Run:
     return run
 
 
-JOBS: dict[str, Callable[[str, Settings], Run]] = {"mask-embed": mask_embed, "text": text, "train-step": train_step}
+JOBS: dict[str, Callable[[str, Settings], Run]] = {
+    "mask-embed": mask_embed,
+    "mask-cost": mask_cost,
+    "text": text,
+    "train-step": train_step,
+}
 
 
 def _inputs(settings: Settings) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -138,15 +174,20 @@ def _inputs(settings: Settings) -> tuple[list[Tensor], list[Tensor], list[Tensor
     return [i.to(device) for i in images], list(masks.float().to(device)), [x.to(device) for x in labels]
 
 
-def _visual_encoder(variant: str, settings: Settings) -> CLIPViT:
+def _visual_encoder(variant: str, settings: Settings) -> MaskGuidedViT:
     tower = create_clip(settings.model_name).visual
+    tower = tower.trunk if settings.is_eva else tower
+    kinds = (
+        {"ours": EVACLIPViT, "naive": NaiveEVACLIPViT} if settings.is_eva else {"ours": CLIPViT, "naive": NaiveCLIPViT}
+    )
     transform = ImageTransform((127.5, 127.5, 127.5), (64.0, 64.0, 64.0))
-    return (CLIPViT if variant == "ours" else NaiveCLIPViT)(
+    blocks = len(tower.blocks if settings.is_eva else tower.transformer.resblocks)
+    return kinds[variant](
         tower=tower,
         train_transform=transform,
         test_transform=transform,
         finetune_type="attention",
-        mask_prior_beg=len(tower.transformer.resblocks) - settings.blocks_with_masks + 1,
+        mask_prior_beg=blocks - settings.blocks_with_masks + 1,
         mask_logit_scale=-5.0,
         learnable_mask_logit_scale=True,
     )
@@ -158,7 +199,7 @@ def _text_encoder(variant: str, settings: Settings) -> CLIPTextEncoder:
         tower=clip.text,
         logit_scale=clip.logit_scale,
         tokenizer=create_tokenizer(settings.model_name),
-        finetune_type="attention",
+        finetune_type="attention" if settings.text == "tuned" else "none",
     )
 
 

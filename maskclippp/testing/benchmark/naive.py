@@ -7,11 +7,13 @@ from torch import Tensor
 
 from ...structures import ImageBatch, VisualOutput
 from ...text_encoders.open_clip_text import CLIPTextEncoder
+from ...visual_encoders.attention import attend
+from ...visual_encoders.eva_vit import EVACLIPViT
 from ...visual_encoders.mask_tokens import attention_bias, downsample_masks, inside_mask, pad_masks
-from ...visual_encoders.vit import CLIPViT
+from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
 
 
-class NaiveCLIPViT(CLIPViT):
+class _OneAttention(MaskGuidedViT):
     """Mask tokens stand before the image tokens in one attention, with a full (Q + L)^2 bias per head and block."""
 
     def encode(self, batch: ImageBatch) -> VisualOutput:
@@ -19,20 +21,27 @@ class NaiveCLIPViT(CLIPViT):
         tokens, grid = self.embed(batch.pixels)
         masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
         padded = pad_masks(masks)  # (B, Q, h*w)
-        count = padded.shape[1]
+        rotary, count = self.rotary(grid, tokens.device), 0
         for number, block in enumerate(self.blocks, start=1):
             if number == self.mask_prior_beg:
+                count = padded.shape[1]
                 tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
             bias = self._full_bias(padded, number) if number >= self.mask_prior_beg else None
-            tokens = block(tokens, attn_mask=bias)
+            normed = self.norm_attention(block, tokens)
+            key, value = self.key_value(block, normed)
+            query, key = (self._rotate_images(x, rotary, count) for x in (self.query(block, normed), key))
+            tokens = self.update(block, tokens, attend(query, key, value, bias))
         embeddings = self.project(tokens[:, :count])
         return VisualOutput(
             mask_embeddings=[row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)],
             areas=[picture.sum(dim=(1, 2)) for picture in masks],
         )
 
+    def _rotate_images(self, heads: Tensor, rotary: Tensor | None, count: int) -> Tensor:
+        return torch.cat([heads[:, :, :count], self.rotate(heads[:, :, count:], rotary)], dim=2)
+
     def _full_bias(self, padded: Tensor, number: int) -> Tensor:
-        """(B, Q, h*w) -> (B * heads, Q + L, Q + L)."""
+        """(B, Q, h*w) -> (B, heads, Q + L, Q + L)."""
         inside = inside_mask(padded, self.mask_threshold)
         mask_rows = attention_bias(padded, inside, self.mask_logit_scale[self.num_blocks - number])
         batch, heads, count, patches = mask_rows.shape
@@ -40,7 +49,15 @@ class NaiveCLIPViT(CLIPViT):
         bias[:, :, :, :count] = float("-inf")  # nobody sees mask tokens
         bias[:, :, :count, count] = float("-inf")  # mask tokens do not see the class token
         bias[:, :, :count, count + 1 :] = mask_rows
-        return bias.flatten(0, 1)
+        return bias
+
+
+class NaiveCLIPViT(_OneAttention, CLIPViT):
+    """CLIPViT in one attention."""
+
+
+class NaiveEVACLIPViT(_OneAttention, EVACLIPViT):
+    """EVACLIPViT in one attention."""
 
 
 class PaddedTextEncoder(CLIPTextEncoder):
