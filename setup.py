@@ -20,6 +20,7 @@ REQUIREMENTS = [
     "iopath",
     "pycocotools",
     "wandb",
+    "filelock",
     "huggingface_hub",
     "gdown",
     "safetensors",

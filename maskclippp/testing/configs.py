@@ -83,8 +83,9 @@ def check_configs(paths: Sequence[str | Path], published: str | Path | None = No
     """
     files = _expand(paths)
     values = _published_values(published) if published else {}
+    bases = _bases(files)
     register_all()
-    return (_check(path, _bases(files), values) for path in files)
+    return (_check(path, bases, values) for path in files)
 
 
 def _expand(paths: Iterable[str | Path]) -> list[Path]:
@@ -133,9 +134,8 @@ def _check(path: Path, bases: set[Path], published: dict[str, dict[str, Any]]) -
         report.problems += _unknown_names(cfg)
         missing = _planned_names(cfg)
         if missing:
-            report.notes.append(
-                f"not built: {', '.join(f'{kind} {name}' for _, kind, name in missing)}: not available yet"
-            )
+            names = ", ".join(f"{kind} {name}" for _, kind, name in missing)
+            report.notes.append(f"not built: {names}: not available yet")
         if not report.problems:
             build_on_meta(cfg, leave_out=[key for key, _, _ in missing])
     except Exception as error:  # one bad config must not end the run

@@ -78,7 +78,8 @@ def _weight_file(name: str, pretrained: str) -> str:
 
 def _unknown_tag(name: str, pretrained: str) -> UserError:
     tags = open_clip.list_pretrained_tags_by_model(name)
-    return UserError(f"PRETRAINED '{pretrained}' of {name} is neither a file nor a tag{did_you_mean(pretrained, tags)}")
+    exist = f"{name} has {', '.join(tags)}" if tags else f"open_clip has no weights of {name}"
+    return UserError(f"PRETRAINED '{pretrained}' is neither a file nor a tag of {name}: {exist}")
 
 
 def eva_model_name(name: str) -> str:

@@ -18,9 +18,7 @@ from maskclippp.utils.weights import weights_are_skipped
 TOY = "configs/toy/maskclippp_toy_clip-vit.yaml"
 RN50 = "configs/coco-pan/clip-rn50x16/fcclip-b/maskclippp_coco-pan_clip-rn50x16_fcclip-b.yaml"
 SWIN = "configs/coco-pan/clip-convnext-base/m2f-swin-t/maskclippp_coco-pan_clip-convnext-base_m2f-swin-t.yaml"
-WTEXT = (
-    "configs/coco-stuff/eva-clip-vit-l-14-336/maft-l/maskclippp_coco-stuff_eva-clip-vit-l-14-336_wtext_maft-l_ens.yaml"
-)
+WTEXT = "configs/coco-stuff/eva-clip-vit-l-14-336/maskclippp_coco-stuff_eva-clip-vit-l-14-336_wtext.yaml"
 GIANT = "configs/coco-pan/eva-clip-vit-g-14-plus/maskclippp_coco-pan_eva-clip-vit-g-14-plus.yaml"
 
 
@@ -42,6 +40,21 @@ def test_published_configs_pass(name, root_dir, shared_dir):
     [report] = check_configs([root_dir / name], shared_dir / "spec" / "published_configs.json")
     assert not report.problems and report.compared
     assert not weights_are_skipped()
+
+
+def test_a_file_written_for_the_published_code_passes(shared_dir, tmp_path):
+    published = shared_dir / "spec" / "published_configs.json"
+    content = json.loads(published.read_text())
+    leaf = tmp_path / WTEXT
+    leaf.parent.mkdir(parents=True)
+    sizes = '!!python/object/apply:eval ["[int(x * 0.1 * 448) for x in range(3, 20)]"]'
+    (tmp_path / "Base.yaml").write_text("".join(f"{key}: {value!r}\n" for key, value in content["common"].items()))
+    values = content["configs"][WTEXT] | {"INPUT.MIN_SIZE_TRAIN": None}
+    text = "".join(f"{key}: {sizes if value is None else repr(value)}\n" for key, value in values.items())
+    leaf.write_text(f"_BASE_: ../../../Base.yaml\n{text}")
+    base, report = check_configs([tmp_path], published)
+    assert "a base of other configs" in str(base)
+    assert report.compared and not report.problems
 
 
 def test_names_and_values_of_every_config(root_dir, shared_dir, monkeypatch):
@@ -116,7 +129,7 @@ def test_masks_on_disk_are_not_asked_for(root_dir, tmp_path, monkeypatch):
         ),
         (
             "MODEL: {MASKCLIPPP: {TEXT_ENCODER: {MODEL_NAME: ViT-B-16, PRETRAINED: openia}}}",
-            "'openia' of ViT-B-16 is neither a file nor a tag; did you mean openai",
+            "'openia' is neither a file nor a tag of ViT-B-16: ViT-B-16 has openai, laion400m_e31",
         ),
         ("MODEL: {MASKCLIPPP: {VISUAL_ENCODER: {FINETUNE_TYPE: attn}}}", "FINETUNE_TYPE 'attn' of CLIPViT: valid are"),
         ("MODEL: {MASKCLIPPP: {VISUAL_ENCODER: {MASK_PRIOR_BEG: 99}}}", "MASK_PRIOR_BEG 99"),

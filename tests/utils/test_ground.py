@@ -65,7 +65,7 @@ def test_unknown_model_and_weights():
     with pytest.raises(UserError, match=r"MODEL_NAME 'ViT-B-61' is not an open_clip model; did you mean .*ViT-B-16"):
         create_clip("ViT-B-61")
     with pytest.raises(
-        UserError, match="PRETRAINED 'opnai' of ViT-B-16 is neither a file nor a tag; did you mean openai"
+        UserError, match="PRETRAINED 'opnai' is neither a file nor a tag of ViT-B-16: ViT-B-16 has openai, laion"
     ):
         create_clip("ViT-B-16", "opnai")
 

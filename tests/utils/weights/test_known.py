@@ -102,9 +102,10 @@ def test_clip_weights_without_connection_name_tag_file_and_place(empty_world):
 
 
 def test_unknown_tag_names_the_tags_there_are(empty_world):
-    with pytest.raises(UserError, match="'openia' of RN50 is neither a file nor a tag; did you mean openai"):
+    message = "PRETRAINED 'openia' is neither a file nor a tag of RN50: RN50 has openai, yfcc15m, cc12m"
+    with pytest.raises(UserError, match=message):
         create_clip("RN50", "openia")
-    with without_weights(), pytest.raises(UserError, match="did you mean openai"):
+    with without_weights(), pytest.raises(UserError, match=message):
         create_clip("RN50", "openia")
 
 
