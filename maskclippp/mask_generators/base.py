@@ -10,7 +10,13 @@ from ..structures import MaskSet
 
 
 class MaskGenerator(nn.Module):
-    """Base class: records and features of their pictures -> :class:`MaskSet`."""
+    """Base class: records and features of their pictures -> :class:`MaskSet`.
+
+    Attributes:
+        needs_features: whether it works on features of the frozen encoder.
+    """
+
+    needs_features = False
 
     def forward(
         self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]
