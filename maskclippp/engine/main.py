@@ -13,14 +13,15 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
+from torch import nn
 
 import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
 from maskclippp.config import load_config
 from maskclippp.data.datasets import register_all
 from maskclippp.utils.dist import Group, launch
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, did_you_mean
 from maskclippp.utils.files import atomic_write
 from maskclippp.utils.logging import setup_logging
 
@@ -99,7 +100,7 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     seed = settle_seed(cfg.SEED, cfg.OUTPUT_DIR, resume=resume)
     seed_everything(seed, Stream.INITIALISATION)
     _keep_config(cfg, "inference/config.yaml" if eval_only else "config.yaml")
-    model = build_model(cfg)
+    model = build_architecture(cfg)
     if eval_only:
         Checkpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
         results = evaluate(cfg, model)
@@ -108,6 +109,19 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     if comm.is_main_process():
         verify_results(cfg.TEST.EXPECTED_RESULTS, results)
     return results
+
+
+def build_architecture(cfg: CfgNode) -> nn.Module:
+    """Build the model that MODEL.META_ARCHITECTURE names.
+
+    Raises:
+        UserError: nothing is registered under that name, or its config is wrong.
+    """
+    name = cfg.MODEL.META_ARCHITECTURE
+    if name not in META_ARCH_REGISTRY:
+        valid = [key for key, _ in META_ARCH_REGISTRY]
+        raise UserError(f"MODEL.META_ARCHITECTURE '{name}' is not known{did_you_mean(name, valid)}")
+    return build_model(cfg)
 
 
 def _on_gpu(cfg: CfgNode) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import configurable
-from detectron2.data import MetadataCatalog
 from torch import Tensor
 
 from ..data.annotations import read_label_map, read_panoptic_ids
+from ..data.datasets import get_metadata
 from ..structures import MaskSet
 from ..structures.image_batch import resize_maps
 from ..utils.errors import UserError
@@ -46,7 +46,7 @@ class GTSegmentor(MaskGenerator):
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Take the ignored label from the metadata of the first test set."""
-        return {"ignore_label": getattr(MetadataCatalog.get(cfg.DATASETS.TEST[0]), "ignore_label", None)}
+        return {"ignore_label": getattr(get_metadata(cfg.DATASETS.TEST[0]), "ignore_label", None)}
 
     def forward(
         self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]

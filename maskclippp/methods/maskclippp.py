@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from detectron2.config import configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
 from ..criteria import build_criterion
+from ..data.datasets import get_metadata
 from ..data.vocabularies import seen_classes, split_synonyms
 from ..data.vocabularies.templates import get_templates
 from ..mask_generators import MaskGenerator, build_mask_generator
@@ -94,9 +94,9 @@ class MaskCLIPpp(nn.Module):
             "use_logit_scale": node.USE_LOGIT_SCALE,
             "templates": templates,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
-            "train_classes": class_entries(MetadataCatalog.get(cfg.DATASETS.TRAIN[0])),
+            "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
             "tasks": TaskInference.from_config(cfg),
-            "test_metadata": MetadataCatalog.get(cfg.DATASETS.TEST[0]),
+            "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
             "text_cache": default_cache(),
         }
 

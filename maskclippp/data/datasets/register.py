@@ -45,18 +45,20 @@ def get_dataset(name: str) -> list[dict[str, Any]]:
         UserError: unknown name, or files that are missing or malformed.
     """
     get_metadata(name)
+    if name not in DatasetCatalog:
+        raise UserError(f"dataset '{name}' is registered with class names only; register its files as well")
     return DatasetCatalog.get(name)
 
 
 def get_metadata(name: str) -> Metadata:
-    """Return the metadata of a registered dataset.
+    """Return the metadata of a registered dataset, or of a vocabulary that is registered without files.
 
     Raises:
-        UserError: no dataset of that name is registered.
+        UserError: nothing of that name is registered.
     """
     if not _registered_roots:
         register_all()
-    if name not in DatasetCatalog:
+    if name not in DatasetCatalog and name not in MetadataCatalog.list():
         raise UserError(f"no dataset is called '{name}'{did_you_mean(name, DatasetCatalog.list())}")
     return MetadataCatalog.get(name)
 
