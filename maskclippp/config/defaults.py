@@ -58,6 +58,7 @@ def _visual_encoder(feature_suffix: str) -> CfgNode:
     node.FEATURE_SUFFIX = feature_suffix
     node.FINETUNE_TYPE = "none"
     node.GRAD_CHECKPOINTING = False
+    node.COMPILE = False
     node.PIXEL_MEAN = list(CLIP_PIXEL_MEAN)
     node.PIXEL_STD = list(CLIP_PIXEL_STD)
     node.SIZE_DIVISIBILITY = 0

@@ -34,6 +34,7 @@ def common_options(node) -> dict[str, Any]:
         "feature_suffix": node.FEATURE_SUFFIX,
         "finetune_type": node.FINETUNE_TYPE,
         "grad_checkpointing": node.GRAD_CHECKPOINTING,
+        "compiled": node.COMPILE,
     }
 
 
@@ -50,6 +51,7 @@ class VisualEncoder(nn.Module):
         feature_suffix: appended to the names of returned features (the frozen encoder's end in "_f").
         finetune_type: which parameters train; one of ``finetune_types``.
         grad_checkpointing: in training, keep no activations inside layers and compute them again for the gradient.
+        compiled: run :meth:`encode` through ``torch.compile``; its backend needs Triton, or on a CPU a C++ compiler.
     """
 
     finetune_types: tuple[str, ...] = ("none",)
@@ -63,6 +65,7 @@ class VisualEncoder(nn.Module):
         feature_suffix: str = "",
         finetune_type: str = "none",
         grad_checkpointing: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         if finetune_type not in self.finetune_types:
@@ -75,6 +78,7 @@ class VisualEncoder(nn.Module):
         self.out_features = tuple(name.removesuffix(feature_suffix) for name in out_features)
         self.finetune_type = finetune_type
         self.grad_checkpointing = grad_checkpointing
+        self._encode = torch.compile(self.encode, dynamic=True) if compiled else self.encode
 
     @property
     def smallest_side(self) -> int:
@@ -119,7 +123,7 @@ class VisualEncoder(nn.Module):
                     f"{type(self).__name__}, which needs {self.smallest_side} pixels a side; "
                     "raise TEST_IMAGE_SIZE (IMAGE_SIZE in training) or set SIZE_DIVISIBILITY"
                 )
-        outputs = [self.encode(batch) for batch in batches]
+        outputs = [self._encode(batch) for batch in batches]
         places = [(group, row) for group, batch in enumerate(batches) for row in range(len(batch.index))]
         flat = [index for batch in batches for index in batch.index]
         order = [places[flat.index(index)] for index in range(len(images))]

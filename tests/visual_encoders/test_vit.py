@@ -223,3 +223,28 @@ def test_built_from_a_config():
     dummy = build_visual_encoder(node)
     assert dummy([random_image(8, 8)]).features == {}
     assert dummy.transform.target_size(96, 192) == (48, 96)
+
+
+def test_the_option_compiles_the_encoder(inputs, monkeypatch):
+    compiled = []
+
+    def compile_nothing(function, **options):
+        compiled.append((function.__name__, options))
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    encoder = tiny_vit(compiled=True)
+    assert compiled == [("encode", {"dynamic": True})]
+    torch.testing.assert_close(encoder(*inputs).mask_embeddings, tiny_vit()(*inputs).mask_embeddings)
+
+
+def test_load_from_takes_a_part_of_another_checkpoint(tmp_path):
+    tower = tiny_vit(seed=5).proxy
+    path = tmp_path / "large.pth"
+    weights = {f"backbone.clip_model.visual.{key}": value for key, value in tower.state_dict().items()}
+    torch.save({"model": weights | {"sem_seg_head.weight": torch.ones(2)}}, path)
+    node = default_config().MODEL.MASKCLIPPP.VISUAL_ENCODER
+    node.NAME, node.MODEL_NAME, node.MASK_PRIOR_BEG = "CLIPViT", register_model(TINY_CLIP), 2
+    node.LOAD_FROM, node.LOAD_BEG_KEY = str(path), "backbone.clip_model.visual."
+    loaded = build_visual_encoder(node).proxy.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in tower.state_dict().items())
