@@ -17,7 +17,7 @@ from ..utils.published_names import rename, use_published_names
 from .attention import resize_position_embedding, split_heads
 from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import mask_options
+from .guided import mask_options
 from .vit import MaskGuidedViT
 
 # Names in the published checkpoints; timm's own differ.

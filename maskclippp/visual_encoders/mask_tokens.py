@@ -38,8 +38,9 @@ def downsample_masks(masks: Tensor, grid: tuple[int, int], method: str = "biline
 
 def inside_mask(masks: Tensor, threshold: float | None) -> Tensor:
     """Return where masks (..., h*w) exceed the threshold; None: half of each mask's maximum. Empty: nowhere."""
-    limit = masks.amax(dim=-1, keepdim=True) / 2 if threshold is None else threshold
-    return masks > limit
+    if threshold is None:
+        threshold = masks.amax(dim=-1, keepdim=True) / 2
+    return masks > threshold
 
 
 def attention_bias(masks: Tensor, inside: Tensor, logit_scale: Tensor) -> Tensor:
@@ -59,14 +60,3 @@ def attention_bias(masks: Tensor, inside: Tensor, logit_scale: Tensor) -> Tensor
 def pad_masks(masks: list[Tensor]) -> Tensor:
     """Stack B tensors (Q, h, w) of different Q to (B, max Q, h*w), with empty masks in the free places."""
     return torch.nn.utils.rnn.pad_sequence([picture.flatten(1) for picture in masks], batch_first=True)
-
-
-def mask_options(node) -> dict:
-    """Read the keys of mask guidance from a VISUAL_ENCODER config node."""
-    return {
-        "mask_prior_beg": node.MASK_PRIOR_BEG,
-        "downsample_method": node.DOWNSAMPLE_METHOD,
-        "mask_threshold": node.DOWN_MASK_THRESH,
-        "mask_logit_scale": node.MASK_LOGIT_SCALE,
-        "learnable_mask_logit_scale": node.LEARNABLE_MASK_LOGIT_SCALE,
-    }

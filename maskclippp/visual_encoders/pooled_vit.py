@@ -13,50 +13,32 @@ from ..utils.errors import UserError
 from ..utils.freeze import train_only
 from ..utils.open_clip_models import create_clip
 from .attention import attend, resize_position_embedding, split_heads
-from .base import VisualEncoder, common_options
+from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import attention_bias, downsample_masks, inside_mask, mask_options, pad_masks
+from .guided import MaskGuidedEncoder, mask_options
+from .mask_tokens import attention_bias
 
 
 @VISUAL_ENCODER_REGISTRY.register()
-class CLIPPooledViT(VisualEncoder):
+class CLIPPooledViT(MaskGuidedEncoder):
     """The latent query of the pooling attends, for each mask, to the patches under it (bias as for mask tokens).
 
     Args:
         tower: open_clip's TimmModel around a ViT of timm whose pooling is ``AttentionPoolLatent`` with one latent.
         mask_prior_beg: accepted, without effect.
-        downsample_method, mask_threshold, mask_logit_scale, learnable_mask_logit_scale: as for mask-guided ViTs; the
-            scale is (heads of the pooling,).
-        options: see :class:`VisualEncoder`. Fine-tune type "attention": query, key and value projections, and the
-            position embedding.
+        options: see :class:`MaskGuidedEncoder` and :class:`VisualEncoder`; the scale is (heads of the pooling,). Fine-tune
+            type "attention": query, key and value projections, and the position embedding.
     """
 
     finetune_types = ("none", "all", "attention", "before_proj")
 
     @configurable
-    def __init__(
-        self,
-        tower: nn.Module,
-        *,
-        mask_prior_beg: int = 0,
-        downsample_method: str = "bilinear",
-        mask_threshold: float | None = None,
-        mask_logit_scale: float = 0.0,
-        learnable_mask_logit_scale: bool = False,
-        **options,
-    ) -> None:
-        super().__init__(**options)
+    def __init__(self, tower: nn.Module, *, mask_prior_beg: int = 0, **options) -> None:
         pool = getattr(getattr(tower, "trunk", None), "attn_pool", None)
         if not isinstance(pool, AttentionPoolLatent) or pool.latent_len != 1:
             raise UserError("CLIPPooledViT needs a timm ViT with attention pooling, such as SigLIP's or PE-Core's")
+        super().__init__(scale_shape=(pool.num_heads,), **options)
         self.proxy = tower
-        self.downsample_method = downsample_method
-        self.mask_threshold = mask_threshold
-        scale = torch.full((pool.num_heads,), float(mask_logit_scale))
-        if learnable_mask_logit_scale:
-            self.mask_logit_scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("mask_logit_scale", scale, persistent=False)
         for name in self.out_features:
             if name not in ("m_embs", "i_embs"):
                 raise UserError(f"OUT_FEATURES '{name}' of CLIPPooledViT: valid are m_embs, i_embs")
@@ -86,11 +68,8 @@ class CLIPPooledViT(VisualEncoder):
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""
         tokens, grid = self._tokens(batch.pixels)
-        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
-        guide = pad_masks(masks)  # (B, Q, h*w)
-        bias = None
-        if guide.shape[1]:
-            bias = attention_bias(guide, inside_mask(guide, self.mask_threshold), self.mask_logit_scale)
+        masks, guide, inside = self.on_grid(batch.masks, grid)
+        bias = attention_bias(guide, inside, self.mask_logit_scale)
         patches = tokens[:, self.trunk.num_prefix_tokens :]
         embeddings = self._pool(patches, guide.shape[1], bias)
         features = {"i_embs": list(self._pool(tokens, 1)[:, 0])} if "i_embs" in self.out_features else {}

@@ -13,54 +13,36 @@ from ..utils.errors import UserError
 from ..utils.freeze import train_only
 from ..utils.open_clip_models import create_clip
 from .attention import attend, resize_position_embedding, split_heads, to_map
-from .base import VisualEncoder, common_options
+from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import attention_bias, downsample_masks, inside_mask, mask_options, pad_masks
+from .guided import MaskGuidedEncoder, mask_options
+from .mask_tokens import attention_bias
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 @VISUAL_ENCODER_REGISTRY.register()
-class CLIPResNet(VisualEncoder):
+class CLIPResNet(MaskGuidedEncoder):
     """Attention pooling with the mean token as the query of every mask; keys and values are the spatial tokens.
 
     Args:
         tower: open_clip's ModifiedResNet.
-        downsample_method, mask_threshold, mask_logit_scale, learnable_mask_logit_scale: as for mask-guided ViTs; the
-            scale is (heads,).
         mask_prior_beg: accepted, without effect.
-        options: see :class:`VisualEncoder`.
+        options: see :class:`MaskGuidedEncoder` and :class:`VisualEncoder`; the scale is (heads,).
     """
 
     finetune_types = ("none", "all", "all_but_bn")
 
     @configurable
-    def __init__(
-        self,
-        tower: nn.Module,
-        *,
-        mask_prior_beg: int = 5,
-        downsample_method: str = "bilinear",
-        mask_threshold: float | None = None,
-        mask_logit_scale: float = 0.0,
-        learnable_mask_logit_scale: bool = False,
-        **options,
-    ) -> None:
-        super().__init__(**options)
+    def __init__(self, tower: nn.Module, *, mask_prior_beg: int = 5, **options) -> None:
         if not isinstance(tower, ModifiedResNet):
             raise UserError("CLIPResNet needs one of CLIP's own ResNets (RN50, RN101, RN50x4, RN50x16, RN50x64)")
+        super().__init__(scale_shape=(tower.attnpool.num_heads,), **options)
         if self.grad_checkpointing and self.finetune_type == "all":
             raise UserError(
                 "GRAD_CHECKPOINTING of CLIPResNet needs FINETUNE_TYPE all_but_bn: batch norms would count twice"
             )
         self.proxy = tower
-        self.downsample_method = downsample_method
-        self.mask_threshold = mask_threshold
-        scale = torch.full((tower.attnpool.num_heads,), float(mask_logit_scale))
-        if learnable_mask_logit_scale:
-            self.mask_logit_scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("mask_logit_scale", scale, persistent=False)
         for name in self.out_features:
             if name not in ("m_embs", "p_embs", "i_embs", *LAYERS):
                 valid = ", ".join(("m_embs", "p_embs", "i_embs", *LAYERS))
@@ -115,9 +97,14 @@ class CLIPResNet(VisualEncoder):
             maps["p_embs"] = to_map(pool.c_proj(pool.v_proj(tokens[:, 1:])), grid)
         if "i_embs" in self.out_features:
             maps["i_embs"] = self._attend(tokens[:, :1], tokens)[:, 0]
-        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
+        masks, guide, inside = self.on_grid(batch.masks, grid)
+        embeddings = self._attend(
+            tokens[:, :1].expand(-1, guide.shape[1], -1),
+            tokens[:, 1:],
+            attention_bias(guide, inside, self.mask_logit_scale),
+        )
         return VisualOutput(
-            mask_embeddings=self._mask_embeddings(tokens, masks),
+            mask_embeddings=[row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)],
             areas=[picture.sum(dim=(1, 2)) for picture in masks],
             features={name: list(maps[name]) for name in self.out_features if name in maps},
         )
@@ -129,15 +116,6 @@ class CLIPResNet(VisualEncoder):
         side = round((len(embedding) - 1) ** 0.5)
         position = resize_position_embedding(embedding, (side, side), tuple(features.shape[-2:]))
         return tokens + position.to(tokens.dtype)
-
-    def _mask_embeddings(self, tokens: Tensor, masks: list[Tensor]) -> list[Tensor]:
-        padded = pad_masks(masks)  # (B, Q, h*w)
-        if not padded.shape[1]:
-            return [tokens.new_zeros((0, self.proxy.attnpool.c_proj.out_features)) for _ in masks]
-        bias = attention_bias(padded, inside_mask(padded, self.mask_threshold), self.mask_logit_scale)
-        queries = tokens[:, :1].expand(-1, padded.shape[1], -1)
-        embeddings = self._attend(queries, tokens[:, 1:], bias)
-        return [row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)]
 
     def _attend(self, queries: Tensor, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         pool = self.proxy.attnpool

@@ -15,12 +15,13 @@ from ..utils.errors import UserError
 from ..utils.freeze import train_only
 from ..utils.open_clip_models import create_clip
 from .attention import attend, merge_heads, resize_position_embedding, split_heads, to_map
-from .base import VisualEncoder, common_options
+from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import DOWNSAMPLE_METHODS, attention_bias, downsample_masks, inside_mask, mask_options, pad_masks
+from .guided import MaskGuidedEncoder, mask_options
+from .mask_tokens import attention_bias
 
 
-class MaskGuidedViT(VisualEncoder):
+class MaskGuidedViT(MaskGuidedEncoder):
     """Runs image tokens and mask tokens through the blocks of a vision transformer.
 
     Image tokens (class + patches) attend to each other as in plain CLIP. From block ``mask_prior_beg`` on, each mask
@@ -33,10 +34,8 @@ class MaskGuidedViT(VisualEncoder):
         num_heads: attention heads of each block.
         num_blocks: number of blocks.
         mask_prior_beg: first block (1-based) with mask tokens.
-        downsample_method: how masks come to the patch grid, see :func:`mask_tokens.downsample_masks`.
-        mask_threshold: patches above it are inside; None: half of the mask's own maximum on the patch grid.
-        mask_logit_scale: first value of s; the bias inside the mask is m * exp(s).
-        learnable_mask_logit_scale: s trains and is saved, as (layers with mask tokens, heads); row 0 is the last block.
+        options: see :class:`MaskGuidedEncoder` and :class:`VisualEncoder`; s is (layers with mask tokens, heads), its
+            row 0 is the last block.
     """
 
     finetune_types = ("none", "all", "attention", "before_proj")
@@ -48,30 +47,17 @@ class MaskGuidedViT(VisualEncoder):
         num_heads: int,
         num_blocks: int,
         mask_prior_beg: int,
-        downsample_method: str = "bilinear",
-        mask_threshold: float | None = None,
-        mask_logit_scale: float = 0.0,
-        learnable_mask_logit_scale: bool = False,
         **options,
     ) -> None:
-        super().__init__(**options)
         if not 1 <= mask_prior_beg <= num_blocks:
             raise UserError(
                 f"MASK_PRIOR_BEG {mask_prior_beg} is not a block of this encoder; valid are 1 to {num_blocks}"
             )
-        if downsample_method not in DOWNSAMPLE_METHODS:
-            raise UserError(f"DOWNSAMPLE_METHOD '{downsample_method}' is none of {', '.join(DOWNSAMPLE_METHODS)}")
+        super().__init__(scale_shape=(num_blocks - mask_prior_beg + 1, num_heads), **options)
         self.proxy = tower
         self.num_heads = num_heads
         self.num_blocks = num_blocks
         self.mask_prior_beg = mask_prior_beg
-        self.downsample_method = downsample_method
-        self.mask_threshold = mask_threshold
-        scale = torch.full((num_blocks - mask_prior_beg + 1, num_heads), float(mask_logit_scale))
-        if learnable_mask_logit_scale:
-            self.mask_logit_scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("mask_logit_scale", scale, persistent=False)
         self._check_features()
         train_only(self.proxy, self._trains)
 
@@ -146,9 +132,7 @@ class MaskGuidedViT(VisualEncoder):
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""
         tokens, grid = self.embed(batch.pixels)
-        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
-        guide = pad_masks(masks)  # (B, Q, h*w)
-        inside = inside_mask(guide, self.mask_threshold) if guide.shape[1] else guide.bool()
+        masks, guide, inside = self.on_grid(batch.masks, grid)
         rotary = self.rotary(grid, tokens.device)
         mask_tokens, features = tokens.new_zeros((len(tokens), 0, tokens.shape[-1])), {}
         for number in range(1, self.num_blocks + 1):

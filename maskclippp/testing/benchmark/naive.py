@@ -9,7 +9,7 @@ from ...structures import ImageBatch, VisualOutput
 from ...text_encoders.open_clip_text import CLIPTextEncoder
 from ...visual_encoders.attention import attend
 from ...visual_encoders.eva_vit import EVACLIPViT
-from ...visual_encoders.mask_tokens import attention_bias, downsample_masks, inside_mask, pad_masks
+from ...visual_encoders.mask_tokens import attention_bias
 from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
 
 
@@ -19,14 +19,13 @@ class _OneAttention(MaskGuidedViT):
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Mask embeddings and areas only."""
         tokens, grid = self.embed(batch.pixels)
-        masks = [downsample_masks(picture, grid, self.downsample_method) for picture in batch.masks]
-        padded = pad_masks(masks)  # (B, Q, h*w)
+        masks, padded, inside = self.on_grid(batch.masks, grid)
         rotary, count = self.rotary(grid, tokens.device), 0
         for number, block in enumerate(self.blocks, start=1):
             if number == self.mask_prior_beg:
                 count = padded.shape[1]
                 tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
-            bias = self._full_bias(padded, number) if number >= self.mask_prior_beg else None
+            bias = self._full_bias(padded, inside, number) if number >= self.mask_prior_beg else None
             normed = self.norm_attention(block, tokens)
             key, value = self.key_value(block, normed)
             query, key = (self._rotate_images(x, rotary, count) for x in (self.query(block, normed), key))
@@ -40,9 +39,8 @@ class _OneAttention(MaskGuidedViT):
     def _rotate_images(self, heads: Tensor, rotary: Tensor | None, count: int) -> Tensor:
         return torch.cat([heads[:, :, :count], self.rotate(heads[:, :, count:], rotary)], dim=2)
 
-    def _full_bias(self, padded: Tensor, number: int) -> Tensor:
+    def _full_bias(self, padded: Tensor, inside: Tensor, number: int) -> Tensor:
         """(B, Q, h*w) -> (B, heads, Q + L, Q + L)."""
-        inside = inside_mask(padded, self.mask_threshold)
         mask_rows = attention_bias(padded, inside, self.mask_logit_scale[self.num_blocks - number])
         batch, heads, count, patches = mask_rows.shape
         bias = mask_rows.new_zeros((batch, heads, count + 1 + patches, count + 1 + patches))
