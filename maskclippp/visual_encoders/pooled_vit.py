@@ -26,8 +26,8 @@ class CLIPPooledViT(MaskGuidedEncoder):
     Args:
         tower: open_clip's TimmModel around a ViT of timm whose pooling is ``AttentionPoolLatent`` with one latent.
         mask_prior_beg: accepted, without effect.
-        options: see :class:`MaskGuidedEncoder` and :class:`VisualEncoder`; the scale is (heads of the pooling,). Fine-tune
-            type "attention": query, key and value projections, and the position embedding.
+        options: see :class:`MaskGuidedEncoder` and :class:`VisualEncoder`; the scale is (heads of the pooling,).
+            Fine-tune type "attention": query, key and value projections, and the position embedding.
     """
 
     finetune_types = ("none", "all", "attention", "before_proj")
