@@ -125,12 +125,14 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps
     if maps.shape[0] == 0:
         return maps.new_zeros((0, *size))
-    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+    # As (C, 1, H, W): as channels of one map, many masks are copied to another memory layout first.
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _collate(members: list[tuple[int, Tensor, Tensor]], size: tuple[int, int]) -> ImageBatch:
     def pad(maps: Tensor) -> Tensor:
-        return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
+        right, bottom = size[1] - maps.shape[-1], size[0] - maps.shape[-2]
+        return F.pad(maps, (0, right, 0, bottom)) if right or bottom else maps
 
     return ImageBatch(
         pixels=torch.stack([pad(picture) for _, picture, _ in members]),

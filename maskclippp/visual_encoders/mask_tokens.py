@@ -28,12 +28,13 @@ def downsample_masks(masks: Tensor, grid: tuple[int, int], method: str = "biline
     """
     if masks.shape[0] == 0:
         return masks.new_zeros((0, *grid))
+    maps = masks[:, None]  # (Q, 1, Hp, Wp): as channels of one map, many masks are first copied to another layout
     if method == "avg":
-        return F.adaptive_avg_pool2d(masks[None], grid)[0]
+        return F.adaptive_avg_pool2d(maps, grid)[:, 0]
     if method == "max":
-        return F.adaptive_max_pool2d(masks[None], grid)[0]
+        return F.adaptive_max_pool2d(maps, grid)[:, 0]
     corners = None if method == "nearest" else False
-    return F.interpolate(masks[None], size=grid, mode=method, align_corners=corners)[0]
+    return F.interpolate(maps, size=grid, mode=method, align_corners=corners)[:, 0]
 
 
 def inside_mask(masks: Tensor, threshold: float | None) -> Tensor:
