@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -92,6 +95,12 @@ def _child(local_rank: int, function: Callable[..., Any], args: tuple, group: Gr
     if not group.on_gpu and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // group.per_machine))
     _call_in_group(local_rank, _call_and_report, (function, args, report), group)
+    # All is done and written; gloo's threads now and then abort an interpreter that is taken down in good order.
+    gc.collect()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _call_and_report(function: Callable[..., Any], args: tuple, report: Path) -> None:
@@ -117,6 +126,7 @@ def _call_in_group(local_rank: int, function: Callable[..., Any], args: tuple, g
     comm.synchronize()
     function(*args)
     # Not after an error: other ranks may be in a collective, and leaving in good order would wait for them.
+    comm.synchronize()
     dist.destroy_process_group()
 
 
