@@ -98,10 +98,20 @@ def eva_pretrained(name: str, pretrained: str) -> str:
 
 
 def create_tokenizer(name: str):
-    """Return open_clip's tokenizer of the architecture ``name``: list of B strings -> (B, context) long tensor."""
+    """Return open_clip's tokenizer of the architecture ``name``: list of B strings -> (B, context) long tensor.
+
+    Raises:
+        UserError: unknown architecture; a tokenizer (SigLIP's, say) that needs transformers or files from the hub.
+    """
     check_model_name(name)
     options = open_clip.get_model_config(name)["text_cfg"].get("tokenizer_kwargs", {})
     packaged = {
         key: resolve(value) for key, value in options.items() if isinstance(value, str) and value.startswith(SCHEME)
     }
-    return open_clip.get_tokenizer(name, **packaged)
+    try:
+        return open_clip.get_tokenizer(name, **packaged)
+    except ImportError as error:
+        raise UserError(f"the tokenizer of {name} needs: pip install transformers sentencepiece ({error})") from error
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the tokenizer files of {name} cannot be had from the Hugging Face hub: {reason}") from error

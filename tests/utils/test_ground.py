@@ -90,3 +90,12 @@ def test_tokenizer():
     tokens = create_tokenizer(register_model(TINY_CLIP))(["a photo of a dog."])
     assert tokens.shape == (1, 77)
     assert int(tokens.argmax()) == int(tokens.ne(0).sum()) - 1
+
+
+def test_a_tokenizer_that_needs_more_packages_says_which(monkeypatch):
+    def without_transformers(name, **options):
+        raise ImportError("No module named 'transformers'")
+
+    monkeypatch.setattr("open_clip.get_tokenizer", without_transformers)
+    with pytest.raises(UserError, match="ViT-B-16-SigLIP needs: pip install transformers sentencepiece"):
+        create_tokenizer("ViT-B-16-SigLIP")
