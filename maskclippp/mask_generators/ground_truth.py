@@ -5,22 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.config import configurable
-from torch import Tensor
 
 from ..data.annotations import read_label_map, read_panoptic_ids
 from ..data.datasets import get_metadata
-from ..structures import MaskSet
-from ..structures.image_batch import resize_maps
 from ..utils.errors import UserError
-from .base import MaskGenerator
+from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
-
-
-def read_at_size(masks: np.ndarray, record: dict[str, Any], size: tuple[int, int]) -> Tensor:
-    """(Q, H0, W0) bool array -> (Q, *size) soft float masks on the device of the record's image."""
-    return resize_maps(torch.from_numpy(masks).to(record["image"].device, torch.float32), size)
 
 
 def _required(record: dict[str, Any], key: str, generator: str) -> Any:
@@ -31,7 +22,7 @@ def _required(record: dict[str, Any], key: str, generator: str) -> Any:
 
 
 @MASK_GENERATOR_REGISTRY.register()
-class GTSegmentor(MaskGenerator):
+class GTSegmentor(FileMaskGenerator):
     """One mask per label of the semantic ground truth, in ascending order.
 
     Args:
@@ -48,21 +39,16 @@ class GTSegmentor(MaskGenerator):
         """Take the ignored label from the metadata of the first test set."""
         return {"ignore_label": getattr(get_metadata(cfg.DATASETS.TEST[0]), "ignore_label", None)}
 
-    def forward(
-        self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]
-    ) -> MaskSet:
-        """Read the masks of each record; an image without labels has none."""
-        return MaskSet([self._read(record, size) for record, size in zip(records, sizes, strict=True)])
-
-    def _read(self, record: dict[str, Any], size: tuple[int, int]) -> Tensor:
+    def read(self, record: dict[str, Any]) -> np.ndarray:
+        """Return the masks of one record; an image without labels has none."""
         labels = read_label_map(_required(record, "sem_seg_file_name", "GTSegmentor"))
         classes = np.unique(labels)
         classes = classes[classes != self.ignore_label]
-        return read_at_size(labels[None] == classes[:, None, None], record, size)
+        return labels[None] == classes[:, None, None]
 
 
 @MASK_GENERATOR_REGISTRY.register()
-class PanGTSegmentor(MaskGenerator):
+class PanGTSegmentor(FileMaskGenerator):
     """One mask per segment of the panoptic ground truth, in the order of ``segments_info``, crowds included."""
 
     @configurable
@@ -74,13 +60,8 @@ class PanGTSegmentor(MaskGenerator):
         """Nothing to read."""
         return {}
 
-    def forward(
-        self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]
-    ) -> MaskSet:
-        """Read the masks of each record; an image without segments has none."""
-        return MaskSet([self._read(record, size) for record, size in zip(records, sizes, strict=True)])
-
-    def _read(self, record: dict[str, Any], size: tuple[int, int]) -> Tensor:
+    def read(self, record: dict[str, Any]) -> np.ndarray:
+        """Return the masks of one record; an image without segments has none."""
         ids = read_panoptic_ids(_required(record, "pan_seg_file_name", "PanGTSegmentor"))
         segments = np.array([segment["id"] for segment in record.get("segments_info", [])], dtype=ids.dtype)
-        return read_at_size(ids[None] == segments[:, None, None], record, size)
+        return ids[None] == segments[:, None, None]

@@ -124,12 +124,10 @@ class VisualEncoder(nn.Module):
                     "raise TEST_IMAGE_SIZE (IMAGE_SIZE in training) or set SIZE_DIVISIBILITY"
                 )
         outputs = [self._encode(batch) for batch in batches]
-        places = [(group, row) for group, batch in enumerate(batches) for row in range(len(batch.index))]
-        flat = [index for batch in batches for index in batch.index]
-        order = [places[flat.index(index)] for index in range(len(images))]
+        places = {index: (group, row) for group, batch in enumerate(batches) for row, index in enumerate(batch.index)}
 
         def restore(values: list[list[Tensor]]) -> list[Tensor]:
-            return [values[group][row] for group, row in order]
+            return [values[group][row] for group, row in (places[index] for index in range(len(images)))]
 
         with_masks = masks is not None and all(output.mask_embeddings is not None for output in outputs)
         return VisualOutput(
