@@ -51,7 +51,19 @@ def read_panoptic_ids(path: str | Path, *, size_hw: tuple[int, int] | None = Non
     """Read a colour-coded panoptic PNG.
 
     Returns:
-        (H, W) int32 of segment ids, id = R + 256 G + 65536 B.
+        (H, W) int32 of segment ids, see :func:`panoptic_ids`.
+
+    Raises:
+        UserError: unreadable file, not three channels, wrong size.
+    """
+    return panoptic_ids(read_panoptic_colours(path, size_hw=size_hw))
+
+
+def read_panoptic_colours(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a colour-coded panoptic PNG as it is.
+
+    Returns:
+        (H, W, 3) uint8.
 
     Raises:
         UserError: unreadable file, not three channels, wrong size.
@@ -59,8 +71,14 @@ def read_panoptic_ids(path: str | Path, *, size_hw: tuple[int, int] | None = Non
     image = decode(path)
     if image.mode not in ("RGB", "RGBA", "P"):
         raise UserError(f"{path}: a panoptic map has the channels R, G, B, this file has mode {image.mode}")
-    channels = np.asarray(image.convert("RGB")).astype(np.int32)  # (H, W, 3)
-    check_size(path, channels.shape[:2], size_hw)
+    colours = np.asarray(image.convert("RGB"))
+    check_size(path, colours.shape[:2], size_hw)
+    return colours
+
+
+def panoptic_ids(colours: np.ndarray) -> np.ndarray:
+    """Return the segment ids (H, W) int32 of panoptic colours (H, W, 3): R + 256 G + 65536 B."""
+    channels = colours.astype(np.int32)
     return channels[..., 0] + 256 * channels[..., 1] + 65536 * channels[..., 2]
 
 

@@ -28,6 +28,7 @@ SUPPORTED = [
     "eval_semantic",
     "inference_no_void",
     "inference_with_void",
+    "mapper_panoptic",
     "mapper_semantic",
     "mapper_semantic_pad",
     "psm_dummy",

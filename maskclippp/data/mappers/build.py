@@ -16,7 +16,8 @@ Training mappers by their published name (key INPUT.DATASET_MAPPER_NAME). A mapp
 called with a record (detectron2 dict); it returns a new dict with
 
 * ``image``: (3, h, w) uint8 in the channel order INPUT.FORMAT, ``height`` and ``width`` of the original picture,
-* ``instances``: ``Instances`` of size (h, w) with ``gt_classes`` (N,) int64 and ``gt_masks`` (N, h, w) bool.
+* ``instances``: ``Instances`` of size (h, w) with ``gt_classes`` (N,) int64 and ``gt_masks`` (N, h, w) bool;
+  those of ``*_lsj`` have ``gt_boxes`` too.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +13,16 @@ from detectron2.data import transforms as T
 from maskclippp.data.annotations import read_label_map
 from maskclippp.data.mappers import common
 from maskclippp.data.mappers.build import MAPPERS
+from maskclippp.data.mappers.training import TrainingMapper
 from maskclippp.utils.errors import UserError
 
 
 @MAPPERS.register_as("mask_former_semantic")
-class SemanticMapper:
-    """Reads picture and label map, augments them alike, and cuts the label map into masks."""
+class SemanticMapper(TrainingMapper):
+    """Cuts the label map into masks; the sample also keeps it as ``sem_seg`` (h, w) int64."""
+
+    record_key = "sem_seg_file_name"
+    needs = "a label map, which semantic and panoptic datasets have"
 
     @configurable
     def __init__(
@@ -30,86 +33,54 @@ class SemanticMapper:
         ignore_label: int = 255,
         size_divisibility: int = -1,
         num_classes: int | None = None,
+        name: str = "",
     ) -> None:
         """Take plain parts.
 
         Args:
-            augmentations: applied in this order.
-            image_format: channel order of the picture, "RGB" or "BGR".
+            augmentations, image_format, size_divisibility, name: see :class:`TrainingMapper`.
             ignore_label: value of unlabelled pixels.
-            size_divisibility: if above 0, pad or cut the right and bottom to exactly this size.
             num_classes: labels must be below it (or ``ignore_label``); not checked if None.
         """
-        self.augmentations = T.AugmentationList(list(augmentations))
-        self.image_format = image_format
+        super().__init__(
+            augmentations=augmentations, image_format=image_format, size_divisibility=size_divisibility, name=name
+        )
         self.ignore_label = ignore_label
-        self.size_divisibility = size_divisibility
         self.num_classes = num_classes
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Read INPUT; ignore label and number of classes come from the metadata of DATASETS.TRAIN[0]."""
-        if not is_train:
-            raise UserError("mapper 'mask_former_semantic' is for training only")
+        arguments = super().from_config(cfg, is_train)
         metadata = common.train_metadata(cfg)
         if not metadata.get("stuff_classes", None):
-            raise UserError(f"dataset '{metadata.name}' has no label maps; mapper 'mask_former_semantic' needs them")
-        augmentations = common.training_augmentations(
-            min_sizes=cfg.INPUT.MIN_SIZE_TRAIN,
-            max_size=cfg.INPUT.MAX_SIZE_TRAIN,
-            sampling=cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING,
-            crop=common.crop_from_config(cfg),
-            color_jitter=cfg.INPUT.COLOR_AUG_SSD,
-            image_format=cfg.INPUT.FORMAT,
-        )
-        return {
-            "augmentations": augmentations,
-            "image_format": cfg.INPUT.FORMAT,
-            "ignore_label": metadata.get("ignore_label", 255),
-            "size_divisibility": cfg.INPUT.SIZE_DIVISIBILITY,
-            "num_classes": len(metadata.stuff_classes),
-        }
+            raise UserError(f"dataset '{metadata.name}' has no label maps; mapper '{arguments['name']}' needs them")
+        ignore_label = metadata.get("ignore_label", 255)
+        return arguments | {"ignore_label": ignore_label, "num_classes": len(metadata.stuff_classes)}
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the sample of a record; the record is left as it is.
+    def read(self, annotation: Any, record: dict[str, Any], size_hw: tuple[int, int]) -> np.ndarray:
+        """Return the label map (H, W) int32."""
+        if "annotations" in record:
+            raise UserError(
+                f"{record['file_name']}: mapper '{self.name}' takes label maps, this record has instance annotations "
+                "too; choose a semantic dataset in DATASETS.TRAIN"
+            )
+        return read_label_map(annotation, size_hw=size_hw, num_classes=self.num_classes, ignore_label=self.ignore_label)
 
-        Args:
-            record: needs ``file_name`` and ``sem_seg_file_name``.
+    def label_map(self, read: np.ndarray) -> np.ndarray:
+        """Return the label map.
 
-        Returns:
-            The record with ``image`` (3, h, w) uint8, ``sem_seg`` (h, w) int64 and ``instances`` (see ``MAPPERS``).
-
-        Raises:
-            UserError: no label map, unreadable file, sizes that differ, label out of range.
+        Floating-point labels make detectron2 resize them with torch's "nearest" (floor rule), as published models
+        were trained; uint8 ones would go through Pillow, which rounds differently.
         """
-        sample = copy.deepcopy(record)
-        if "annotations" in sample:
-            raise UserError(
-                f"{sample['file_name']}: mapper 'mask_former_semantic' takes label maps, this record has instance "
-                "annotations; choose a semantic dataset in DATASETS.TRAIN"
-            )
-        label_file = sample.pop("sem_seg_file_name", None)
-        if label_file is None:
-            raise UserError(
-                f"{sample['file_name']}: mapper 'mask_former_semantic' needs a label map, this record has no "
-                "sem_seg_file_name; choose a semantic dataset in DATASETS.TRAIN"
-            )
-        image = common.read_record_image(sample, self.image_format)
-        labels = read_label_map(
-            label_file, size_hw=image.shape[:2], num_classes=self.num_classes, ignore_label=self.ignore_label
-        )
-        sample["image"], sample["sem_seg"] = self._augment(image, labels)
-        sample["instances"] = common.instances_from_labels(sample["sem_seg"], self.ignore_label)
-        return sample
+        return read.astype(np.float32)
 
-    def _augment(self, image: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        # Floating-point labels make detectron2 resize them with torch's "nearest" (floor rule), as published models
-        # were trained; uint8 ones would go through Pillow, which rounds differently.
-        augmented = T.AugInput(image, sem_seg=labels.astype(np.float32))
-        self.augmentations(augmented)
-        pixels = common.image_tensor(augmented.image)  # (3, h, w)
-        sem_seg = torch.from_numpy(augmented.sem_seg.astype(np.int64))  # (h, w)
-        return (
-            common.pad_to(pixels, self.size_divisibility, common.IMAGE_PADDING),
-            common.pad_to(sem_seg, self.size_divisibility, self.ignore_label),
-        )
+    def targets(
+        self, sample: dict[str, Any], read: np.ndarray, augmented: T.AugInput, transforms: T.TransformList
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep the padded label map as ``sem_seg``; return the classes in it, ascending, and their masks."""
+        labels = torch.from_numpy(augmented.sem_seg.astype(np.int64))  # (h, w)
+        labels = sample["sem_seg"] = common.pad_to(labels, self.size_divisibility, self.ignore_label)
+        classes = torch.unique(labels)
+        classes = classes[classes != self.ignore_label]
+        return classes, labels[None] == classes[:, None, None]

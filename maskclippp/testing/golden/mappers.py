@@ -12,7 +12,8 @@ import torch
 from detectron2.data import transforms as T
 from PIL import Image
 
-from ...data.mappers import SemanticMapper
+from ...data.mappers import PanopticJitterMapper, SemanticMapper
+from ...data.mappers.training import TrainingMapper
 from .case import Case, Results, golden_kind
 
 NO_LIMIT = 1_000_000
@@ -27,17 +28,42 @@ def mapper_semantic(case: Case) -> Results:
         ignore_label=cfg["ignore_label"],
         size_divisibility=cfg["SIZE_DIVISIBILITY"],
     )
+    labels = case.input("sem_seg").numpy()
+    labels = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+    sample = _sample(mapper, case, {"sem_seg_file_name": labels})
+    yield "sem_seg", sample["sem_seg"]
+    yield from _fields(sample)
+
+
+@golden_kind("mapper_panoptic")
+def mapper_panoptic(case: Case) -> Results:
+    """PanopticJitterMapper with a fixed scale."""
+    scale, side = case.meta["cfg"]["scale"], case.meta["cfg"]["target"]
+    mapper = PanopticJitterMapper(
+        augmentations=[T.ResizeScale(scale, scale, side, side), T.FixedSizeCrop((side, side))]
+    )
+    ids = case.input("panoptic_ids").numpy()
+    colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)  # (H, W, 3)
+    yield from _fields(_sample(mapper, case, {"pan_seg_file_name": colours}, segments_info=case.meta["segments_info"]))
+
+
+def _sample(mapper: TrainingMapper, case: Case, files: Mapping[str, np.ndarray], **record: Any) -> dict[str, Any]:
+    """Write the picture and the other files, named by the record's key, and map the record."""
     with tempfile.TemporaryDirectory() as folder:
-        image, labels = Path(folder, "image.png"), Path(folder, "labels.png")
-        Image.fromarray(case.input("image").permute(1, 2, 0).contiguous().numpy()).save(image)
-        sem_seg = case.input("sem_seg").numpy()
-        Image.fromarray(sem_seg.astype(np.uint8 if sem_seg.max() < 256 else np.uint16)).save(labels)
-        sample = mapper({"file_name": str(image), "sem_seg_file_name": str(labels)})
+        pictures = {"file_name": case.input("image").permute(1, 2, 0).contiguous().numpy(), **files}
+        for key, pixels in pictures.items():
+            record[key] = str(Path(folder, f"{key}.png"))
+            Image.fromarray(pixels).save(record[key])
+        return mapper(record)
+
+
+def _fields(sample: Mapping[str, Any]) -> Results:
     instances = sample["instances"]
     yield "image", sample["image"]
-    yield "sem_seg", sample["sem_seg"]
     yield "gt_classes", instances.gt_classes
     yield "gt_masks", instances.gt_masks.to(torch.uint8)
+    if instances.has("gt_boxes"):
+        yield "gt_boxes", instances.gt_boxes.tensor
 
 
 def _augmentations(cfg: Mapping[str, Any]) -> list[T.Augmentation]:
