@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.data.datasets import load_coco_json, load_sem_seg
+from detectron2.structures import BoxMode
 
 from maskclippp.data.annotations import read_json
-from maskclippp.data.datasets.table import DatasetRow
+from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 
@@ -33,7 +35,12 @@ def load_records(row: DatasetRow, root: str) -> list[Record]:
     Raises:
         UserError: a folder or file is missing or malformed; names the dataset, the path and the preparation command.
     """
-    loaders = {"sem_seg": _load_semantic, "panoptic": _load_panoptic, "instance": _load_instances}
+    loaders = {
+        "sem_seg": _load_semantic,
+        "panoptic": _load_panoptic,
+        "instance": _load_instances,
+        "lvis": _load_lvis,
+    }
     return loaders[row.kind](row, Path(root))
 
 
@@ -45,7 +52,11 @@ def _load_semantic(row: DatasetRow, root: Path) -> list[Record]:
     records = load_sem_seg(str(labels), str(images), gt_ext=row.label_ext, image_ext=row.image_ext)
     if not records:
         raise _incomplete(row, f"no label map in {labels} has the name of a *.{row.image_ext} in {images}")
-    unlike = [r for r in records if Path(r["file_name"]).stem != Path(r["sem_seg_file_name"]).stem]
+    unlike = [
+        record
+        for record in records
+        if _common_part(record["file_name"], row.image_ext) != _common_part(record["sem_seg_file_name"], row.label_ext)
+    ]
     if unlike:
         first = unlike[0]
         logger.warning(
@@ -63,7 +74,7 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
     images = _existing(row, root / row.image_root, "folder of images")
     segments = _existing(row, root / row.panoptic_root, "folder of panoptic PNGs")
     labels = _existing(row, root / row.sem_seg_root, "folder of label maps")
-    vocabulary = load_vocabulary(row.vocabulary)
+    vocabulary = row_vocabulary(row)
     classes = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
     content = read_json(json_file)
     records = []
@@ -116,6 +127,58 @@ def _load_instances(row: DatasetRow, root: Path) -> list[Record]:
     return records
 
 
+def _load_lvis(row: DatasetRow, root: Path) -> list[Record]:
+    """Return the records of an LVIS v1 file; the folder of a picture is told by its ``coco_url``.
+
+    Raises:
+        UserError: no file, or a malformed one.
+    """
+    json_file = _existing(row, root / row.instances_json, "instance file")
+    images = _existing(row, root / row.image_root, "folder of images")
+    classes = {class_id: index for index, class_id in enumerate(row_vocabulary(row).ids)}
+    content = read_json(json_file)
+    try:
+        found = {image["id"]: _lvis_record(image, images) for image in content["images"]}
+        for annotation in content["annotations"]:
+            where = f"{json_file}, annotation {annotation['id']}"
+            if annotation["category_id"] not in classes:
+                raise UserError(f"{where}: category_id {annotation['category_id']} is not in the vocabulary")
+            if annotation["image_id"] not in found:
+                raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
+            found[annotation["image_id"]]["annotations"].append(
+                {
+                    "bbox": annotation["bbox"],
+                    "bbox_mode": BoxMode.XYWH_ABS,
+                    "category_id": classes[annotation["category_id"]],
+                    "segmentation": annotation["segmentation"],
+                    "iscrowd": 0,
+                }
+            )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{json_file}: not an LVIS v1 file: {error!r}") from error
+    if not found:
+        raise _incomplete(row, f"{json_file} has no images")
+    return [found[image_id] for image_id in sorted(found)]
+
+
+def _lvis_record(image: Record, images: Path) -> Record:
+    folder, name = image["coco_url"].split("/")[-2:]
+    return {
+        "file_name": str(images / folder / name),
+        "height": image["height"],
+        "width": image["width"],
+        "image_id": image["id"],
+        "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
+        "neg_category_ids": image.get("neg_category_ids", []),
+        "annotations": [],
+    }
+
+
+def _common_part(path: str, ending: str) -> str:
+    """Return what a picture and its label map have in common in their names."""
+    return Path(path).name.removesuffix(ending).rstrip(".")
+
+
 def thing_ids(vocabulary_name: str) -> dict[int, int]:
     """Return {dataset id: position among the things} of a vocabulary, as instance datasets number their classes."""
     vocabulary = load_vocabulary(vocabulary_name)
@@ -139,6 +202,5 @@ def _existing(row: DatasetRow, path: Path, what: str) -> Path:
 
 def _incomplete(row: DatasetRow, found: str) -> UserError:
     return UserError(
-        f"dataset '{row.name}': {found}; make it with `{row.preparation}`, "
-        "or set DETECTRON2_DATASETS to the folder that holds the datasets"
+        f"dataset '{row.name}': {found}; {row.remedy}, or set DETECTRON2_DATASETS to the folder that holds the datasets"
     )

@@ -10,9 +10,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from maskclippp.data.datasets.loaders import load_records, thing_ids
-from maskclippp.data.datasets.palette import palette
-from maskclippp.data.datasets.table import DATASETS, DatasetRow
-from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.data.datasets.mess import is_mess
+from maskclippp.data.datasets.palette import row_colors
+from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.utils.errors import UserError, did_you_mean
 
 LABEL_DIVISOR = 1000
@@ -23,6 +25,8 @@ _registered_roots: dict[str, str] = {}
 def register_all(root: str | None = None) -> None:
     """Register every dataset of the table; a repeated call with another root moves them there.
 
+    The metadata of MESS datasets, whose class names come from another package, are made by :func:`get_metadata`.
+
     Args:
         root: datasets root; by default the environment variable DETECTRON2_DATASETS, else ``datasets``; ``~`` works.
     """
@@ -32,10 +36,11 @@ def register_all(root: str | None = None) -> None:
             continue
         if row.name in DatasetCatalog:
             DatasetCatalog.remove(row.name)
-            MetadataCatalog.remove(row.name)
+            MetadataCatalog.pop(row.name, None)
         DatasetCatalog.register(row.name, partial(load_records, row, root))
-        MetadataCatalog.get(row.name).set(**_metadata(row, root))
         _registered_roots[row.name] = root
+        if not is_mess(row):
+            MetadataCatalog.get(row.name).set(**_metadata(row, root))
 
 
 def get_dataset(name: str) -> list[dict[str, Any]]:
@@ -54,53 +59,64 @@ def get_metadata(name: str) -> Metadata:
     """Return the metadata of a registered dataset, or of a vocabulary that is registered without files.
 
     Raises:
-        UserError: nothing of that name is registered.
+        UserError: nothing of that name is registered, or the package with its class names is not installed.
     """
     if not _registered_roots:
         register_all()
     if name not in DatasetCatalog and name not in MetadataCatalog.list():
         raise UserError(f"no dataset is called '{name}'{did_you_mean(name, DatasetCatalog.list())}")
-    return MetadataCatalog.get(name)
+    metadata = MetadataCatalog.get(name)
+    row = DATASETS.get(name)
+    if row and is_mess(row) and not metadata.get("stuff_classes", None):
+        metadata.set(**_metadata(row, _registered_roots[name]))
+    return metadata
 
 
 def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     common = {"evaluator_type": row.evaluator_type, "image_root": os.path.join(root, row.image_root)}
-    if row.kind == "instance":
+    if row.kind in ("instance", "lvis"):
         return common | _instance_metadata(row, root)
-    vocabulary = load_vocabulary(row.vocabulary)
+    vocabulary = row_vocabulary(row)
+    ids = range(len(vocabulary)) if row.labels_are_ids else vocabulary.ids
     common |= {
         "stuff_classes": vocabulary.class_entries,
-        "stuff_colors": palette(len(vocabulary)),
-        "stuff_dataset_id_to_contiguous_id": {class_id: index for index, class_id in enumerate(vocabulary.ids)},
+        "stuff_colors": row_colors(row, vocabulary),
+        "stuff_dataset_id_to_contiguous_id": {class_id: index for index, class_id in enumerate(ids)},
         "thing_dataset_id_to_contiguous_id": {},
         "sem_seg_root": os.path.join(root, row.sem_seg_root),
+        "gt_ext": row.label_ext,
         "ignore_label": row.ignore_label,
     }
+    if row.domain:
+        common |= {"domain": row.domain, "background_class": row.background_class}
     return common | _panoptic_metadata(row, root) if row.kind == "panoptic" else common
 
 
 def _panoptic_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
-    vocabulary = load_vocabulary(row.vocabulary)
+    vocabulary = row_vocabulary(row)
     things = [index for index, thing in enumerate(vocabulary.is_thing) if thing]
     shown = list(range(len(vocabulary))) if row.all_are_things else things
-    colours = palette(len(vocabulary))
+    colors = row_colors(row, vocabulary)
     return {
         "thing_classes": [vocabulary.class_entries[index] for index in shown],
-        "thing_colors": [colours[index] for index in shown],
+        "thing_colors": [colors[index] for index in shown],
         "thing_dataset_id_to_contiguous_id": {vocabulary.ids[index]: index for index in things},
         "panoptic_root": os.path.join(root, row.panoptic_root),
         "panoptic_json": os.path.join(root, row.panoptic_json),
         "json_file": os.path.join(root, row.instances_json) if row.instances_json else None,
+        # The official evaluation of Cityscapes reads all files below this folder.
+        "gt_dir": os.path.join(root, row.sem_seg_root),
         "label_divisor": LABEL_DIVISOR,
     }
 
 
 def _instance_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
-    vocabulary = load_vocabulary(row.vocabulary)
-    things = [entry for entry, thing in zip(vocabulary.class_entries, vocabulary.is_thing, strict=True) if thing]
+    vocabulary = row_vocabulary(row)
+    things = [index for index, thing in enumerate(vocabulary.is_thing) if thing]
+    colors = row_colors(row, vocabulary)
     return {
-        "thing_classes": things,
-        "thing_colors": palette(len(things)),
+        "thing_classes": [vocabulary.class_entries[index] for index in things],
+        "thing_colors": [colors[index] for index in things],
         "thing_dataset_id_to_contiguous_id": thing_ids(row.vocabulary),
         "json_file": os.path.join(root, row.instances_json),
     }

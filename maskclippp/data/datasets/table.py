@@ -6,54 +6,15 @@ All folders and files are relative to the datasets root (environment variable DE
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetRow:
-    """One dataset split.
-
-    Attributes:
-        name: registered name.
-        kind: what its records hold: label maps, panoptic segments (with label maps where they exist), or instances.
-        vocabulary: shipped vocabulary, in the contiguous order of the label maps.
-        evaluator_type: selects the evaluators.
-        image_root: folder of the pictures.
-        sem_seg_root: folder of the label maps.
-        panoptic_root: folder of the panoptic PNGs.
-        panoptic_json: COCO panoptic file.
-        instances_json: COCO instance file; ground truth of instance evaluation.
-        preparation: command that makes the files which this project can make.
-        ignore_label: value of unlabelled pixels.
-        image_ext: suffix of the pictures of a semantic dataset.
-        label_ext: suffix of the label maps of a semantic dataset.
-        image_pattern: picture of a panoptic annotation below ``image_root``; ``{stem}`` is the PNG's name without
-            suffix, ``{id}`` the image id, ``{folder}`` the part of the id before the first underscore.
-        sem_seg_pattern: likewise for the label map below ``sem_seg_root``.
-        all_are_things: list every class in ``thing_classes``, as the published Cityscapes set does.
-    """
-
-    name: str
-    kind: Literal["sem_seg", "panoptic", "instance"]
-    vocabulary: str
-    evaluator_type: str
-    image_root: str
-    preparation: str
-    sem_seg_root: str = ""
-    panoptic_root: str = ""
-    panoptic_json: str = ""
-    instances_json: str = ""
-    ignore_label: int = 255
-    image_ext: str = "jpg"
-    label_ext: str = "png"
-    image_pattern: str = "{stem}.jpg"
-    sem_seg_pattern: str = "{stem}.png"
-    all_are_things: bool = False
-
+from maskclippp.data.datasets import mess
+from maskclippp.data.datasets.row import DatasetRow
 
 _LONG_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 _TOY_SCRIPT = "python tools/make_toy_world.py"
+
+COCO_OVS_PARTS = {"base48": "seen48", "novel17": "unseen17", "instances65": "instances65"}
+"""MasQCLIP's open-vocabulary parts of COCO: as registered, and as in the names of the instance files."""
 
 
 def _toy() -> Iterator[DatasetRow]:
@@ -96,6 +57,7 @@ def _toy() -> Iterator[DatasetRow]:
 
 def _ade20k(split: str) -> Iterator[DatasetRow]:
     root = "ADEChallengeData2016"
+    num_images = {"train": 20210, "val": 2000}[split]
     images = f"{root}/images/{_LONG_SPLIT[split]}"
     labels = f"{root}/annotations_detectron2/{_LONG_SPLIT[split]}"
     yield DatasetRow(
@@ -106,6 +68,7 @@ def _ade20k(split: str) -> Iterator[DatasetRow]:
         image_root=images,
         sem_seg_root=labels,
         preparation="python datasets/prepare_ade20k_sem_seg.py",
+        num_images=num_images,
     )
     yield DatasetRow(
         name=f"openvocab_ade20k_panoptic_{split}",
@@ -118,6 +81,17 @@ def _ade20k(split: str) -> Iterator[DatasetRow]:
         panoptic_json=f"{root}/ade20k_panoptic_{split}.json",
         instances_json=f"{root}/ade20k_instance_{split}.json",
         preparation="python datasets/prepare_ade20k_pan_seg.py",
+        num_images=num_images,
+    )
+    yield DatasetRow(
+        name=f"openvocab_ade20k_instance_{split}",
+        kind="instance",
+        vocabulary="ade20k_150",
+        evaluator_type="coco",
+        image_root=images,
+        instances_json=f"{root}/ade20k_instance_{split}.json",
+        preparation="python datasets/prepare_ade20k_ins_seg.py",
+        num_images=num_images,
     )
     full = "ADE20K_2021_17_01"
     yield DatasetRow(
@@ -130,11 +104,14 @@ def _ade20k(split: str) -> Iterator[DatasetRow]:
         ignore_label=65535,
         label_ext="tif",
         preparation="python datasets/prepare_ade20k_full_sem_seg.py",
+        num_images={"train": 25574, "val": 2000}[split],
     )
 
 
 def _coco(split: str) -> Iterator[DatasetRow]:
     images = f"coco/{split}2017"
+    instances = f"coco/annotations/instances_{split}2017.json"
+    num_images = {"train": 118287, "val": 5000}[split]
     yield DatasetRow(
         name=f"openvocab_coco_2017_{split}_stuff_sem_seg",
         kind="sem_seg",
@@ -142,7 +119,9 @@ def _coco(split: str) -> Iterator[DatasetRow]:
         evaluator_type="sem_seg",
         image_root=images,
         sem_seg_root=f"coco/stuffthingmaps_detectron2/{split}2017",
+        labels_are_ids=True,
         preparation="python datasets/prepare_coco_stuff_sem_seg.py",
+        num_images=num_images,
     )
     yield DatasetRow(
         name=f"openvocab_coco_2017_{split}_panoptic_with_sem_seg",
@@ -153,13 +132,37 @@ def _coco(split: str) -> Iterator[DatasetRow]:
         sem_seg_root=f"coco/panoptic_semseg_{split}2017",
         panoptic_root=f"coco/panoptic_{split}2017",
         panoptic_json=f"coco/annotations/panoptic_{split}2017.json",
-        instances_json=f"coco/annotations/instances_{split}2017.json",
+        instances_json=instances,
+        colors="coco",
         preparation="python datasets/prepare_coco_semantic_annos_from_panoptic_annos.py",
+        num_images=num_images,
     )
+    yield DatasetRow(
+        name=f"openvocab_coco_2017_{split}",
+        kind="instance",
+        vocabulary="coco_things_80",
+        evaluator_type="coco",
+        image_root=images,
+        instances_json=instances,
+        colors="coco",
+        num_images=num_images,
+    )
+    for part, file_part in COCO_OVS_PARTS.items():
+        yield DatasetRow(
+            name=f"coco_instance_{split}_{part}",
+            kind="instance",
+            vocabulary=f"coco_{part}",
+            evaluator_type="coco",
+            image_root=images,
+            instances_json=f"coco/annotations/ov_split_48_17/instances_{split}2017_{file_part}.json",
+            colors="coco",
+            preparation="python datasets/prepare_coco_ovs_splits.py",
+        )
 
 
 def _pascal(split: str) -> Iterator[DatasetRow]:
     folder = _LONG_SPLIT[split]
+    counts = {"pascal_ctx_d2": {"train": 4998, "val": 5105}, "pascal_voc_d2": {"train": 1464, "val": 1449}}
     rows = [
         ("ctx59", "pascal_ctx_d2", "pascal_context_59", 255, "png", "prepare_pascal_ctx_sem_seg.py"),
         ("ctx459", "pascal_ctx_d2", "pascal_context_459", 65535, "tif", "prepare_pascal_ctx_full_sem_seg.py"),
@@ -177,7 +180,9 @@ def _pascal(split: str) -> Iterator[DatasetRow]:
             sem_seg_root=f"{root}/annotations_{short}/{folder}",
             ignore_label=ignore_label,
             label_ext=label_ext,
+            colors="voc21" if short == "pascal21" else "",
             preparation=f"python datasets/{script}",
+            num_images=counts[root][split],
         )
 
 
@@ -194,7 +199,39 @@ def _cityscapes(split: str) -> Iterator[DatasetRow]:
         image_pattern="{folder}/{id}_leftImg8bit.png",
         sem_seg_pattern="{folder}/{id}_gtFine_labelTrainIds.png",
         all_are_things=True,
+        colors="cityscapes",
         preparation="python datasets/prepare_cityscapes.py",
+        num_images={"train": 2975, "val": 500}[split],
+    )
+
+
+def _mapillary() -> Iterator[DatasetRow]:
+    root = "mapillary_vistas/validation"
+    yield DatasetRow(
+        name="openvocab_mapillary_vistas_panoptic_val",
+        kind="panoptic",
+        vocabulary="mapillary_vistas_65",
+        evaluator_type="mapillary_vistas_panoptic_seg",
+        image_root=f"{root}/images",
+        sem_seg_root=f"{root}/labels",
+        panoptic_root=f"{root}/panoptic",
+        panoptic_json=f"{root}/panoptic_2018.json",
+        ignore_label=65,
+        all_are_things=True,
+        preparation="python datasets/prepare_mapillary_vistas.py",
+        num_images=2000,
+    )
+
+
+def _lvis() -> Iterator[DatasetRow]:
+    yield DatasetRow(
+        name="openvocab_lvis_1203_instance_val",
+        kind="lvis",
+        vocabulary="lvis_1203",
+        evaluator_type="lvis",
+        image_root="coco",
+        instances_json="lvis/lvis_v1_val.json",
+        num_images=19809,
     )
 
 
@@ -205,7 +242,13 @@ def _all_rows() -> Iterator[DatasetRow]:
         yield from _coco(split)
         yield from _pascal(split)
         yield from _cityscapes(split)
+    yield from _mapillary()
+    yield from _lvis()
+    yield from mess.rows()
 
 
-DATASETS: dict[str, DatasetRow] = {row.name: row for row in _all_rows()}
+_WAIT = {"coco_things_80", "coco_base48", "coco_novel17", "coco_instances65", "mapillary_vistas_65", "lvis_1203"}  # TEMP
+from maskclippp.data.vocabularies import builtin_vocabularies
+_WAIT -= set(builtin_vocabularies())
+DATASETS: dict[str, DatasetRow] = {row.name: row for row in _all_rows() if row.vocabulary not in _WAIT}
 """All datasets by name."""

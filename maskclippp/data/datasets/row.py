@@ -1,0 +1,66 @@
+"""What is known of one dataset split: where its files are, which vocabulary it uses, how it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRow:
+    """One dataset split.
+
+    Attributes:
+        name: registered name.
+        kind: what its records hold: label maps, panoptic segments (with label maps where they exist), or instances (of
+            a COCO or an LVIS file).
+        vocabulary: shipped vocabulary, in the contiguous order of the label maps; or ``mess:<module>:<constant>``.
+        evaluator_type: selects the evaluators.
+        image_root: folder of the pictures.
+        sem_seg_root: folder of the label maps.
+        panoptic_root: folder of the panoptic PNGs.
+        panoptic_json: COCO panoptic file.
+        instances_json: COCO instance file; ground truth of instance evaluation.
+        preparation: command that makes the files from the official downloads; "" if these are read as they are.
+        ignore_label: value of unlabelled pixels.
+        image_ext: suffix of the pictures of a semantic dataset.
+        label_ext: suffix of the label maps of a semantic dataset.
+        image_pattern: picture of a panoptic annotation below ``image_root``; ``{stem}`` is the PNG's name without
+            suffix, ``{id}`` the image id, ``{folder}`` the part of the id before the first underscore.
+        sem_seg_pattern: likewise for the label map below ``sem_seg_root``.
+        all_are_things: list every class in ``thing_classes``, as the published Cityscapes and Mapillary sets do.
+        labels_are_ids: the id map of the metadata is the identity, as label maps and published metadata of COCO-Stuff
+            count the classes; elsewhere it leads from the ids of the vocabulary to contiguous ones.
+        colors: published colours: "coco", "cityscapes" (detectron2's tables), "voc21" (black background); others get
+            generated ones.
+        num_images: pictures of the published set, 0 if not known.
+        domain: domain of the MESS benchmark ("" for other sets).
+        background_class: class of the benchmark that stands for everything else; 255: none.
+    """
+
+    name: str
+    kind: Literal["sem_seg", "panoptic", "instance", "lvis"]
+    vocabulary: str
+    evaluator_type: str
+    image_root: str
+    sem_seg_root: str = ""
+    panoptic_root: str = ""
+    panoptic_json: str = ""
+    instances_json: str = ""
+    ignore_label: int = 255
+    image_ext: str = "jpg"
+    label_ext: str = "png"
+    image_pattern: str = "{stem}.jpg"
+    sem_seg_pattern: str = "{stem}.png"
+    all_are_things: bool = False
+    labels_are_ids: bool = False
+    colors: str = ""
+    preparation: str = ""
+    num_images: int = 0
+    domain: str = ""
+    background_class: int = 255
+
+    @property
+    def remedy(self) -> str:
+        """What to do where files are missing."""
+        return f"make it with `{self.preparation}`" if self.preparation else "download it (see datasets/README.md)"

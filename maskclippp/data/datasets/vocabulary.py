@@ -1,0 +1,16 @@
+"""The classes of a dataset row, wherever its names come from."""
+
+from __future__ import annotations
+
+from maskclippp.data.datasets.mess import is_mess, mess_vocabulary
+from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.vocabularies import Vocabulary, load_vocabulary
+
+
+def row_vocabulary(row: DatasetRow) -> Vocabulary:
+    """Return the classes of a dataset in contiguous order.
+
+    Raises:
+        UserError: no such vocabulary, or the package that holds it is not installed.
+    """
+    return mess_vocabulary(row.vocabulary) if is_mess(row) else load_vocabulary(row.vocabulary)
