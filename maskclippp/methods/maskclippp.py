@@ -83,10 +83,10 @@ class MaskCLIPpp(nn.Module):
         """Read MODEL.MASKCLIPPP, DATASETS and the task switches."""
         node = cfg.MODEL.MASKCLIPPP
         templates = get_templates(node.TEMPLATES)
-        visual_encoder = build_visual_encoder(node.VISUAL_ENCODER)
+        visual_encoder = build_visual_encoder(node.VISUAL_ENCODER, cfg)
         return {
             "visual_encoder": visual_encoder,
-            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F),
+            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F, cfg),
             "text_encoder": build_text_encoder(node.TEXT_ENCODER),
             "generator": build_mask_generator(cfg),
             "psm": build_psm(node, len(templates), visual_encoder.output_shape()),

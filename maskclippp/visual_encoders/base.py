@@ -42,7 +42,8 @@ class VisualEncoder(nn.Module):
     """Base class: pictures and masks -> :class:`VisualOutput`.
 
     A subclass implements :meth:`encode` (one batch of equal padded size), :attr:`finetune_types` and
-    :meth:`output_shape`.
+    :meth:`output_shape`. One whose settings lie elsewhere in the config sets ``needs_whole_config``: it is called with
+    its node and ``whole=cfg``.
 
     Args:
         train_transform, test_transform: how pictures are made ready in training and in evaluation; a frozen encoder
@@ -55,6 +56,7 @@ class VisualEncoder(nn.Module):
     """
 
     finetune_types: tuple[str, ...] = ("none",)
+    needs_whole_config = False
 
     def __init__(
         self,

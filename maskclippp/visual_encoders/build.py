@@ -8,21 +8,27 @@ from .base import VisualEncoder
 
 VISUAL_ENCODER_REGISTRY = Registry("VISUAL_ENCODER")
 VISUAL_ENCODER_REGISTRY.__doc__ = """
-Visual encoders: subclasses of VisualEncoder, called with the config node MODEL.MASKCLIPPP.VISUAL_ENCODER (or _F).
+Visual encoders: subclasses of VisualEncoder, called with the config node MODEL.MASKCLIPPP.VISUAL_ENCODER (or _F),
+and with the whole config if they ask for it (``needs_whole_config``).
 """
 
 
-def build_visual_encoder(node) -> VisualEncoder | None:
+def build_visual_encoder(node, cfg=None) -> VisualEncoder | None:
     """Build the encoder that the config node names; None for NAME "none".
 
     LOAD_FROM is a checkpoint whose entries below LOAD_BEG_KEY replace the tower's weights.
+
+    Args:
+        node: VISUAL_ENCODER or VISUAL_ENCODER_F.
+        cfg: the whole config; only encoders with ``needs_whole_config`` need it.
 
     Raises:
         UserError: unknown NAME, or a LOAD_FROM that does not fit.
     """
     if node.NAME.lower() == "none":
         return None
-    encoder = VISUAL_ENCODER_REGISTRY.get(node.NAME)(node)
+    make = VISUAL_ENCODER_REGISTRY.get(node.NAME)
+    encoder = make(node, whole=cfg) if getattr(make, "needs_whole_config", False) else make(node)
     if not isinstance(encoder, VisualEncoder):
         raise TypeError(f"visual encoder {node.NAME} is a {type(encoder).__name__}, not a VisualEncoder")
     if node.LOAD_FROM:

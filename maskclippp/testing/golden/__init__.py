@@ -1,6 +1,16 @@
 """Golden cases: stored inputs, weights and results of the published code, checked against ours."""
 
-from . import heads, mappers, metrics, models, tasks, text, visual  # noqa: F401  (registers the kinds)
+from . import (  # noqa: F401  (registers the kinds)
+    backbones,
+    generators,
+    heads,
+    mappers,
+    metrics,
+    models,
+    tasks,
+    text,
+    visual,
+)
 from .run import Report, check_case, check_folder
 
 __all__ = ["Report", "check_case", "check_folder"]
