@@ -119,9 +119,13 @@ def test_shapes_that_do_not_fit() -> None:
         deformable_attention(value, shapes, locations[:, :, :2], weights)
 
 
-def test_torch_exports_and_compiles_it() -> None:
-    """One graph without breaks (nothing is compiled here)."""
+def test_torch_traces_it() -> None:
+    """In one graph without breaks, with its gradients (nothing is compiled here)."""
     value, shapes, locations, weights = make_inputs(PYRAMIDS["three levels"])
-    compiled = torch.compile(lambda v, x, w: sample_with_torch(v, shapes, x, w), fullgraph=True, backend="eager")
+    tensors = [x.requires_grad_() for x in (value, locations, weights)]
     expected = sample_with_torch(value, shapes, locations, weights)
-    torch.testing.assert_close(compiled(value, locations, weights), expected)
+    traced = torch.compile(lambda v, x, w: sample_with_torch(v, shapes, x, w), fullgraph=True, backend="aot_eager")
+    found = traced(*tensors)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(*(torch.autograd.grad(y.square().sum(), tensors) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
