@@ -8,28 +8,41 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..structures import MaskSet
-from ..structures.image_batch import resize_maps
+from ..structures import MaskSet, ResampledMasks, TextBank
 
 
 class MaskGenerator(nn.Module):
-    """Base class: records and features of their pictures -> :class:`MaskSet`.
+    """Base class: records, and what a generator needs besides -> :class:`MaskSet`.
 
     Attributes:
         needs_features: whether it works on features of the frozen encoder.
+        needs_text: whether it classifies by the names of the test vocabulary.
+        classes_are_fixed: whether its logits are over classes of its own instead of the test vocabulary.
+        num_classes: how many these are.
+        class_names: their entries, synonyms separated by commas; None: they are those of DATASETS.TRAIN[0].
     """
 
     needs_features = False
+    needs_text = False
+    classes_are_fixed = False
+    num_classes: int | None = None
+    class_names: list[str] | None = None
 
     def forward(
-        self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]
+        self,
+        records: list[dict[str, Any]],
+        *,
+        sizes: list[tuple[int, int]],
+        features: dict[str, list[Tensor]],
+        text: TextBank | None = None,
     ) -> MaskSet:
         """Find masks.
 
         Args:
             records: B detectron2 dicts; "image" (3, H, W), "file_name", annotation paths.
             sizes: B pairs (height, width): the grid, covering the unpadded picture, that masks are wanted on.
-            features: of the frozen encoder, by name; B tensors each.
+            features: of the frozen encoder, by name; B tensors (C, h, w) each, which cover the padded picture.
+            text: names of the test vocabulary as unit vectors (Ka, 1, D) of the generator's own text encoder.
         """
         raise NotImplementedError
 
@@ -42,11 +55,16 @@ class FileMaskGenerator(MaskGenerator):
         raise NotImplementedError
 
     def forward(
-        self, records: list[dict[str, Any]], *, sizes: list[tuple[int, int]], features: dict[str, list[Tensor]]
+        self,
+        records: list[dict[str, Any]],
+        *,
+        sizes: list[tuple[int, int]],
+        features: dict[str, list[Tensor]],
+        text: TextBank | None = None,
     ) -> MaskSet:
         """Read the masks of each record and resize them, softly, to the wanted grid."""
         found = []
         for record, size in zip(records, sizes, strict=True):
-            masks = torch.from_numpy(self.read(record)).to(record["image"].device, torch.float32)
-            found.append(resize_maps(masks, size))
+            masks = torch.from_numpy(self.read(record)).to(record["image"].device)
+            found.append(ResampledMasks.of(masks).resize(size))
         return MaskSet(found)
