@@ -15,6 +15,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from maskclippp.criteria.mask_cross_entropy import ReweightCELoss
+from maskclippp.mask_generators import MaskGenerator
 from maskclippp.methods import MaskCLIPpp
 from maskclippp.methods.tasks import TaskInference
 from maskclippp.similarity.psm import LinearPSM
@@ -63,14 +64,14 @@ def tiny_text_encoder(encoder_class: type[CLIPTextEncoder] = CLIPTextEncoder, **
     ).eval()
 
 
-class FixedMasks(nn.Module):
+class FixedMasks(MaskGenerator):
     """A generator that returns what it was given, image by image."""
 
     def __init__(self, masks: list[Tensor], logits: list[Tensor] | None = None) -> None:
         super().__init__()
         self.found = MaskSet(masks, logits)
 
-    def forward(self, records, *, sizes, features) -> MaskSet:
+    def forward(self, records, *, sizes, features, text=None) -> MaskSet:
         """Ignore everything."""
         return self.found
 
@@ -86,6 +87,7 @@ def tiny_model(
     visual: dict[str, Any] | None = None,
     text: dict[str, Any] | None = None,
     tasks: TaskInference | None = None,
+    **options: Any,
 ) -> MaskCLIPpp:
     """MaskCLIP++ with a tiny CLIP, attention of the visual tower tuned."""
     visual_encoder = tiny_vit(**{"finetune_type": "attention", **(visual or {})})
@@ -104,6 +106,7 @@ def tiny_model(
         train_classes=TRAIN_CLASSES,
         tasks=tasks or TaskInference(),
         test_metadata=metadata(TEST_CLASSES),
+        **options,
     )
 
 

@@ -3,21 +3,26 @@
 from .class_logits import (
     add_void,
     closed_to_test_logits,
+    combine_logits,
     geometric_ensemble,
     mask_classes,
     train_to_test_lookup,
 )
-from .instance import instance_inference
+from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
-from .semantic import semantic_scores
+from .semantic import class_probabilities, semantic_labels, semantic_scores
 
 __all__ = [
     "add_void",
+    "binary_masks",
+    "class_probabilities",
     "closed_to_test_logits",
+    "combine_logits",
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
     "panoptic_inference",
+    "semantic_labels",
     "semantic_scores",
     "train_to_test_lookup",
 ]

@@ -69,6 +69,32 @@ def add_void(logits: Tensor, generator_logits: Tensor) -> Tensor:
     return torch.log(torch.cat([logits.softmax(dim=-1) * (1 - void), void], dim=-1) + EPSILON)
 
 
+def combine_logits(
+    logits: Tensor,
+    generator_logits: Tensor,
+    seen: Tensor,
+    *,
+    ensemble: tuple[float, float] | None = None,
+    lookup: Tensor | None = None,
+) -> Tensor:
+    """Bring in what the generator says: about the classes if they are ensembled, and about void in any case.
+
+    Args:
+        logits: (Q, K) of ours.
+        generator_logits: (Q, K' + 1), the last column void.
+        seen: (K,) bool.
+        ensemble: alpha and beta of :func:`geometric_ensemble`; None: the generator's classes do not count.
+        lookup: of :func:`train_to_test_lookup`, for a generator whose classes are not the test classes.
+
+    Returns:
+        (Q, K + 1) log-probabilities.
+    """
+    if ensemble is not None:
+        on_test = generator_logits if lookup is None else closed_to_test_logits(generator_logits, lookup, len(seen))
+        logits = geometric_ensemble(logits, on_test, seen, alpha=ensemble[0], beta=ensemble[1])
+    return add_void(logits, generator_logits)
+
+
 def mask_classes(logits: Tensor, num_classes: int, among: Tensor | None = None) -> Tensor:
     """Return the best class of each mask, void left out: (Q, K or K + 1) -> (Q,) long.
 

@@ -6,10 +6,12 @@ import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 from torch import Tensor
 
+from ..structures import ResampledMasks
+
 
 def instance_inference(
     logits: Tensor,
-    masks: Tensor,
+    masks: Tensor | ResampledMasks,
     *,
     num_classes: int,
     top_k: int,
@@ -27,23 +29,37 @@ def instance_inference(
         with_boxes: compute boxes from the masks; else they are zero.
 
     Returns:
-        Instances with pred_masks (float, H x W at 0.5), pred_boxes, scores (class probability times mean mask value
+        Instances with pred_masks (bool, H x W at 0.5), pred_boxes, scores (class probability times mean mask value
         inside) and pred_classes, in order of decreasing class probability.
     """
+    masks = ResampledMasks.of(masks)
     probs = logits.softmax(dim=-1)[:, :num_classes]
     scores, pairs = probs.flatten().topk(min(top_k, probs.numel()))
     mask_index, labels = pairs.div(num_classes, rounding_mode="floor"), pairs % num_classes
     if thing_ids is not None:
         kept = torch.isin(labels, thing_ids)
         scores, labels, mask_index = scores[kept], labels[kept], mask_index[kept]
-    solid = masks > 0.5
-    quality = (masks * solid).flatten(1).sum(dim=1) / (solid.flatten(1).sum(dim=1) + 1e-6)
-    result = Instances(tuple(masks.shape[-2:]))
-    result.pred_masks = solid[mask_index].float()
+    used, position = mask_index.unique(return_inverse=True)
+    solid, quality = binary_masks(masks[used])
+    result = Instances(masks.size)
+    result.pred_masks = solid[position]
     if with_boxes:
-        result.pred_boxes = BitMasks(solid[mask_index]).get_bounding_boxes()
+        result.pred_boxes = BitMasks(result.pred_masks).get_bounding_boxes()
     else:
-        result.pred_boxes = Boxes(masks.new_zeros((len(mask_index), 4)))
-    result.scores = scores * quality[mask_index]
+        result.pred_boxes = Boxes(torch.zeros((len(position), 4), device=masks.device))
+    result.scores = scores * quality[position]
     result.pred_classes = labels
     return result
+
+
+def binary_masks(masks: ResampledMasks) -> tuple[Tensor, Tensor]:
+    """Return masks at 0.5, (Q, H, W) bool, and the mean value of each inside, (Q,); tile by tile."""
+    solid = torch.empty(masks.shape, dtype=torch.bool, device=masks.device)
+    total, area = torch.zeros((2, len(masks)), device=masks.device)
+    for tile in masks.tiles():
+        values = tile.dense()
+        inside = values > 0.5
+        solid[:, tile.rows, tile.columns] = inside
+        total += (values * inside).flatten(1).sum(dim=1)
+        area += inside.flatten(1).sum(dim=1)
+    return solid, total / (area + 1e-6)

@@ -8,10 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..structures import ResampledMasks
+
+SOLID = 0.5
+"""A mask is solid where it is at least this."""
+
 
 def panoptic_inference(
     logits: Tensor,
-    masks: Tensor,
+    masks: Tensor | ResampledMasks,
     *,
     num_classes: int,
     thing_ids: Collection[int],
@@ -31,24 +36,31 @@ def panoptic_inference(
     Returns:
         (H, W) int32 segment ids from 1 (0: none), and their {"id", "isthing", "category_id"}.
     """
+    masks = ResampledMasks.of(masks)
     scores, labels = logits.softmax(dim=-1).max(dim=-1)
     kept = (labels < num_classes) & (scores > object_threshold)
-    scores, labels, masks = scores[kept], labels[kept], masks[kept]
-    segmentation = torch.zeros(masks.shape[-2:], dtype=torch.int32, device=masks.device)
-    if not len(masks):
-        return segmentation, []
-    owner = (scores[:, None, None] * masks).argmax(dim=0)  # (H, W)
-    solid = masks >= 0.5
-    visible = solid.gather(0, owner[None])[0]
+    scores, labels, masks = scores[kept].float(), labels[kept], masks[kept]
+    segmentation = torch.zeros(masks.size, dtype=torch.int32, device=masks.device)
     count = len(masks)
-    won = torch.bincount(owner.flatten(), minlength=count)
-    overlap = torch.bincount(owner[visible], minlength=count)
-    area = solid.flatten(1).sum(dim=1)
+    if not count:
+        return segmentation, []
+    # Pixels that each mask wins; those of them where it is solid; those where it is solid at all.
+    won, overlap, area = masks.values.new_zeros((3, count), dtype=torch.long)
+    for tile in masks.tiles():
+        values = tile.dense()
+        owner = (scores[:, None, None] * values).argmax(dim=0)  # (height, width)
+        solid = values >= SOLID
+        visible = solid.gather(0, owner[None])[0]
+        won += torch.bincount(owner.flatten(), minlength=count)
+        overlap += torch.bincount(owner[visible], minlength=count)
+        area += solid.flatten(1).sum(dim=1)
+        # Owners count from 1 until the accepted segments are numbered.
+        segmentation[tile.rows, tile.columns] = torch.where(visible, owner + 1, 0).int()
     # The published rule compares pixels won, not pixels kept, with the area of the mask.
-    stands = (won > 0) & (area > 0) & (overlap > 0) & (won / area.clamp(min=1) >= overlap_threshold)
+    stands = (overlap > 0) & (won / area.clamp(min=1) >= overlap_threshold)
     segment_of_mask, segments = _number_segments(stands.tolist(), labels.tolist(), set(thing_ids))
-    lookup = torch.tensor(segment_of_mask, dtype=torch.int32, device=masks.device)
-    return torch.where(visible, lookup[owner], segmentation), segments
+    lookup = torch.tensor([0, *segment_of_mask], dtype=torch.int32, device=masks.device)
+    return lookup[segmentation.long()], segments
 
 
 def _number_segments(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from ..structures import MaskTile, ResampledMasks
 
-def semantic_scores(logits: Tensor, masks: Tensor, num_classes: int) -> Tensor:
+# Bounds are left this much room, relative to them, so that rounding never drops a class that could win.
+SLACK = 1e-4
+
+
+def semantic_scores(logits: Tensor, masks: Tensor | ResampledMasks, num_classes: int) -> Tensor:
     """Sum class probability times mask over the masks.
+
+    Mixing masks and resizing them commute, so the fewer of the two, Q masks or K sums, are resized.
 
     Args:
         logits: (Q, K) or, with a last void column, (Q, K + 1).
@@ -17,5 +26,46 @@ def semantic_scores(logits: Tensor, masks: Tensor, num_classes: int) -> Tensor:
     Returns:
         (K, H, W) scores; void takes part in the softmax and is then left out.
     """
-    probs = logits.softmax(dim=-1)[:, :num_classes]
-    return torch.einsum("qk,qhw->khw", probs, masks.to(probs))
+    mixing = class_probabilities(logits, num_classes).T
+    masks = ResampledMasks.of(masks)
+    if num_classes < len(masks):
+        return masks.mix(mixing).dense()
+    dense = masks.dense()
+    return (mixing @ dense.flatten(1)).unflatten(1, dense.shape[1:])
+
+
+def class_probabilities(logits: Tensor, num_classes: int) -> Tensor:
+    """(Q, K) or (Q, K + 1) logits -> (Q, K) float32 probabilities; void, if there, takes its part and is left out."""
+    return logits.float().softmax(dim=-1)[:, :num_classes]
+
+
+def semantic_labels(views: Sequence[tuple[Tensor, ResampledMasks]]) -> Tensor:
+    """Return the arg-max of :func:`semantic_scores`, added up over views, without holding a map of any class.
+
+    The picture is cut into tiles. In each, the sum for a class cannot exceed its sum with the greatest values of all
+    masks, so most classes are out before anything is resized; the others are mixed and resized tile by tile.
+
+    Args:
+        views: of one picture (several in test-time augmentation): class probabilities (Q, K) and masks, (Q, H, W) in
+            [0, 1], all on one grid.
+
+    Returns:
+        (H, W) long; where classes tie, such as in a picture without masks, the first.
+    """
+    first = views[0][1]
+    labels = torch.empty(first.size, dtype=torch.long, device=first.device)
+    for tiles in zip(*(masks.tiles() for _, masks in views), strict=True):
+        parts = [(probs.float(), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
+        labels[tiles[0].rows, tiles[0].columns] = _tile_labels(parts)
+    return labels
+
+
+def _tile_labels(parts: Sequence[tuple[Tensor, MaskTile]]) -> Tensor | int:
+    bounds = [tile.bounds() for _, tile in parts]
+    least = sum(low @ probs for (probs, _), (low, _) in zip(parts, bounds, strict=True))  # (K,)
+    greatest = sum(high @ probs for (probs, _), (_, high) in zip(parts, bounds, strict=True))
+    classes = (greatest * (1 + SLACK) >= least.max()).nonzero().flatten()
+    if len(classes) == 1:
+        return int(classes)
+    scores = sum(tile.dense(probs[:, classes].T) for probs, tile in parts)  # (candidates, height, width)
+    return classes[scores.argmax(dim=0)]

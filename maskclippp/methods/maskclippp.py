@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,13 +16,21 @@ from ..criteria import build_criterion
 from ..data.datasets import get_metadata
 from ..data.vocabularies import seen_classes, split_synonyms
 from ..data.vocabularies.templates import get_templates
+from ..inference import combine_logits, train_to_test_lookup
 from ..mask_generators import MaskGenerator, build_mask_generator
 from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
 from ..structures import MaskSet, TextBank, VisualOutput
-from ..text_encoders import EmbeddingCache, TextClassifier, TextEncoder, build_text_encoder, default_cache
+from ..text_encoders import (
+    EmbeddingCache,
+    TextClassifier,
+    TextEncoder,
+    average_templates,
+    build_text_encoder,
+    default_cache,
+)
 from ..utils.errors import UserError
 from ..visual_encoders import VisualEncoder, build_visual_encoder
-from .tasks import TaskInference
+from .tasks import LabelledMasks, TaskInference
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +43,14 @@ class MaskCLIPpp(nn.Module):
         visual_encoder: tuned; gives mask embeddings.
         visual_encoder_f: frozen; feeds the generator. None: the generator needs only the pictures.
         text_encoder: gives the text bank.
+        text_encoder_f: frozen; gives the text of a generator that classifies by text. None: it does not.
         generator: masks for inference; None for training only.
         psm: similarities (N, Ka, T) -> (N, Ka).
         criterion: see :mod:`maskclippp.criteria`.
         use_logit_scale: multiply similarities by CLIP's logit scale.
         templates: T sentences with ``{}``.
+        templates_f: the same for ``text_encoder_f``, averaged.
+        ensemble: alpha and beta of the ensemble with the generator's classifier; None: its classes do not count.
         text_chunk_size: sentences that go through the text encoder at once.
         train_classes: K class entries, synonyms separated by commas.
         tasks: what inference returns.
@@ -61,17 +74,25 @@ class MaskCLIPpp(nn.Module):
         train_classes: list[str],
         tasks: TaskInference,
         test_metadata: Any,
+        text_encoder_f: TextEncoder | None = None,
+        templates_f: Sequence[str] = (),
+        ensemble: tuple[float, float] | None = None,
         text_cache: EmbeddingCache | None = None,
     ) -> None:
         super().__init__()
         self.visual_encoder = visual_encoder
         self.visual_encoder_f = visual_encoder_f
         self.text_encoder = text_encoder
+        self.text_encoder_f = text_encoder_f
         self.segmentor = generator
         self.psm = psm
         self.criterion = criterion
         self.use_logit_scale = use_logit_scale
         self.text_classifier = TextClassifier(text_encoder, templates, text_chunk_size, text_cache)
+        self.text_classifier_f = None
+        if text_encoder_f is not None:
+            self.text_classifier_f = TextClassifier(text_encoder_f, templates_f, text_chunk_size, text_cache)
+        self.ensemble = ensemble
         self.train_classes = list(train_classes)
         self.train_names = [split_synonyms(entry) for entry in train_classes]
         self.tasks = tasks
@@ -83,16 +104,21 @@ class MaskCLIPpp(nn.Module):
         """Read MODEL.MASKCLIPPP, DATASETS and the task switches."""
         node = cfg.MODEL.MASKCLIPPP
         templates = get_templates(node.TEMPLATES)
+        test = node.TEST
         visual_encoder = build_visual_encoder(node.VISUAL_ENCODER, cfg)
+        visual_encoder_f = build_visual_encoder(node.VISUAL_ENCODER_F, cfg)
         return {
             "visual_encoder": visual_encoder,
-            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F, cfg),
+            "visual_encoder_f": visual_encoder_f,
             "text_encoder": build_text_encoder(node.TEXT_ENCODER),
-            "generator": build_mask_generator(cfg),
+            "text_encoder_f": build_text_encoder(node.TEXT_ENCODER_F),
+            "generator": build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {}),
             "psm": build_psm(node, len(templates), visual_encoder.output_shape()),
             "criterion": build_criterion(node.CRITERION),
             "use_logit_scale": node.USE_LOGIT_SCALE,
             "templates": templates,
+            "templates_f": get_templates(node.TEMPLATES_F),
+            "ensemble": (test.GEOMETRIC_ENSEMBLE_ALPHA, test.GEOMETRIC_ENSEMBLE_BETA) if test.ENSEMBLE_ON else None,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
             "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
             "tasks": TaskInference.from_config(cfg),
@@ -101,15 +127,52 @@ class MaskCLIPpp(nn.Module):
         }
 
     def set_metadata(self, metadata: Any) -> None:
-        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata``."""
+        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata``.
+
+        Raises:
+            UserError: the generator's classifier, which has fixed classes, is to be ensembled and shares none of them.
+        """
         self.test_metadata = metadata
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
         self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
+        self.lookup = self._generator_lookup()
+
+    def _generator_lookup(self) -> Tensor | None:
+        """Where the fixed classes of the generator are in the test vocabulary."""
+        if self.segmentor is None or not self.segmentor.classes_are_fixed:
+            return None
+        generator_names = self.train_names
+        if self.segmentor.class_names is not None:
+            generator_names = [split_synonyms(entry) for entry in self.segmentor.class_names]
+        elif self.segmentor.num_classes != len(self.train_names):
+            raise UserError(
+                f"the generator {type(self.segmentor).__name__} knows {self.segmentor.num_classes} classes, but "
+                f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on"
+            )
+        lookup = train_to_test_lookup(generator_names, self.test_names)
+        if self.ensemble is not None and bool((lookup == len(self.test_names)).all()):
+            raise UserError(
+                "no class of the test vocabulary is one that the generator knows, so there is nothing to ensemble; "
+                "set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
+            )
+        return lookup
 
     def prepare_inference(self) -> None:
-        """Make the text bank of the test vocabulary; ranks share the work, so all must call this."""
-        self.text_classifier.bank(self.test_names, spread=True)
+        """Make the text banks of the test vocabulary; ranks share the work, so all must call this."""
+        if not self.tasks.segmentor_only:
+            self.text_classifier.bank(self.test_names, spread=True)
+        self.generator_text(spread=True)
+
+    def generator_text(self, *, spread: bool = False) -> TextBank | None:
+        """Return the test vocabulary as the generator reads it, (Ka, 1, D); None if it reads none."""
+        if self.text_classifier_f is None or self.segmentor is None or not self.segmentor.needs_text:
+            return None
+        return average_templates(self.text_classifier_f.bank(self.test_names, spread=spread))
+
+    def return_label_maps(self) -> None:
+        """Let inference return "sem_seg_labels" instead of the scores of all classes, "sem_seg"."""
+        self.tasks = replace(self.tasks, label_maps=True)
 
     @property
     def device(self) -> torch.device:
@@ -152,23 +215,35 @@ class MaskCLIPpp(nn.Module):
 
     def inference(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Find masks, label them, and do the tasks."""
-        images = [record["image"] for record in records]
-        proposals = self.propose(records, images)
-        output = self.visual_encoder(images, proposals.masks)
+        if self.tasks.segmentor_only:
+            return self.tasks.generated(records, self.propose(records).masks)
+        return self.tasks(records, self.label_masks(records), self.seen.to(self.device), self.test_metadata)
+
+    def label_masks(self, records: list[dict[str, Any]]) -> list[LabelledMasks]:
+        """Find masks and label them: class logits, with void if the generator knows it, and masks of each image."""
+        proposals = self.propose(records)
+        output = self.visual_encoder([record["image"] for record in records], proposals.masks)
         bank = self.text_classifier.bank(self.test_names)
         logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)
         per_image = logits.split([len(masks) for masks in proposals.masks])
-        return self.tasks(records, proposals, per_image, self.seen.to(self.device), self.test_metadata)
+        if proposals.logits is not None:
+            seen = self.seen.to(self.device)
+            per_image = [
+                combine_logits(ours, theirs.float(), seen, ensemble=self.ensemble, lookup=self.lookup)
+                for ours, theirs in zip(per_image, proposals.logits, strict=True)
+            ]
+        return list(zip(per_image, proposals.masks, strict=True))
 
-    def propose(self, records: list[dict[str, Any]], images: list[Tensor]) -> MaskSet:
+    def propose(self, records: list[dict[str, Any]]) -> MaskSet:
         """Run the generator on the features of the frozen encoder."""
+        images = [record["image"] for record in records]
         if self.visual_encoder_f is None:
             sizes, features = [tuple(image.shape[-2:]) for image in images], {}
         else:
             transform = self.visual_encoder_f.transform
             sizes = [transform.target_size(*image.shape[-2:]) for image in images]
             features = self.visual_encoder_f(images).features
-        return self.segmentor(records, sizes=sizes, features=features)
+        return self.segmentor(records, sizes=sizes, features=features, text=self.generator_text())
 
     def name_logits(self, output: VisualOutput, bank: TextBank) -> Tensor:
         """Logits of all masks of the batch for every name, (N, Ka)."""

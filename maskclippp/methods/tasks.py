@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,18 @@ import torch
 from torch import Tensor
 
 from ..inference import (
-    add_void,
-    geometric_ensemble,
+    binary_masks,
+    class_probabilities,
     instance_inference,
     mask_classes,
     panoptic_inference,
+    semantic_labels,
     semantic_scores,
 )
-from ..structures import MaskSet
-from ..structures.image_batch import resize_maps
+from ..structures import ResampledMasks
+
+LabelledMasks = tuple[Tensor, ResampledMasks]
+"""Of one image: class logits (Q, K), or with a last void column (Q, K + 1), and masks covering the unpadded image."""
 
 
 @dataclass(frozen=True)
@@ -26,89 +30,90 @@ class TaskInference:
 
     Each result is a dict with "category_overlapping_mask" (K,) bool, true for seen classes, and, as switched on:
     "mask_cls" (Q,) and, if there are seen and unseen classes, "mask_cls_unseen" (Q,), the best unseen class; "sem_seg"
-    (K, H0, W0); "panoptic_seg"; "instances".
+    (K, H0, W0); "panoptic_seg"; "instances". H0, W0 is the size of the original picture.
+
+    Attributes:
+        semantic, panoptic, instance: the tasks.
+        mask_accuracy: only the class of each mask.
+        segmentor_only: only the generated masks: "pred_masks" (Q, H0, W0) bool.
+        label_maps: instead of "sem_seg" return its arg-max "sem_seg_labels" (H0, W0), for which the scores of all
+            classes are never held at once.
+        object_threshold, overlap_threshold: see :func:`~maskclippp.inference.panoptic_inference`.
+        top_k, with_boxes: see :func:`~maskclippp.inference.instance_inference`.
     """
 
     semantic: bool = True
     panoptic: bool = False
     instance: bool = False
     mask_accuracy: bool = False
-    resize_before_inference: bool = False
+    segmentor_only: bool = False
+    label_maps: bool = False
     object_threshold: float = 0.0
     overlap_threshold: float = 0.8
     top_k: int = 100
     with_boxes: bool = False
-    ensemble: bool = False
-    alpha: float = 1.0
-    beta: float = 1.0
 
     @classmethod
     def from_config(cls, cfg) -> TaskInference:
-        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST and TEST."""
+        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST and TEST.
+
+        SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE is not read: mixing masks and resizing them commute.
+        """
         tasks, ours = cfg.MODEL.MASK_FORMER.TEST, cfg.MODEL.MASKCLIPPP.TEST
         return cls(
             semantic=tasks.SEMANTIC_ON,
             panoptic=tasks.PANOPTIC_ON,
             instance=tasks.INSTANCE_ON,
             mask_accuracy=ours.MASK_ACC,
-            resize_before_inference=tasks.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
+            segmentor_only=ours.SEGMENTOR_ONLY,
             object_threshold=tasks.OBJECT_MASK_THRESHOLD,
             overlap_threshold=tasks.OVERLAP_THRESHOLD,
             top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
             with_boxes=tasks.INSTANCE_BOX_ON,
-            ensemble=ours.ENSEMBLE_ON,
-            alpha=ours.GEOMETRIC_ENSEMBLE_ALPHA,
-            beta=ours.GEOMETRIC_ENSEMBLE_BETA,
         )
 
     def __call__(
-        self,
-        records: list[dict[str, Any]],
-        proposals: MaskSet,
-        logits: tuple[Tensor, ...],
-        seen: Tensor,
-        metadata: Any,
+        self, records: Sequence[dict[str, Any]], labelled: Sequence[LabelledMasks], seen: Tensor, metadata: Any
     ) -> list[dict[str, Any]]:
         """Do the tasks for B records.
 
         Args:
             records: with "height" and "width" of the original picture.
-            proposals: masks of the generator; its logits, if any, are over the test classes and void.
-            logits: B tensors (Q, K) of ours.
+            labelled: logits and masks of each.
             seen: (K,) bool.
             metadata: of the test vocabulary; ``thing_dataset_id_to_contiguous_id`` tells the things.
         """
+        things = sorted(getattr(metadata, "thing_dataset_id_to_contiguous_id", {}).values())
         results = []
-        for index, (record, masks) in enumerate(zip(records, proposals.masks, strict=True)):
-            generator_logits = None if proposals.logits is None else proposals.logits[index]
-            class_logits = self._combine(logits[index], generator_logits, seen)
-            image_size = tuple(record["image"].shape[-2:])
-            output_size = (record.get("height", image_size[0]), record.get("width", image_size[1]))
-            results.append(self._one(class_logits, masks, output_size, seen, metadata))
+        for record, (logits, masks) in zip(records, labelled, strict=True):
+            if self.mask_accuracy:
+                found = self._mask_classes(logits, seen)
+            else:
+                found = self._segment(logits, masks.resize(output_size(record)), len(seen), things)
+            results.append({"category_overlapping_mask": seen.cpu()} | found)
         return results
 
-    def _combine(self, logits: Tensor, generator_logits: Tensor | None, seen: Tensor) -> Tensor:
-        if generator_logits is None:
-            return logits
-        if self.ensemble:
-            logits = geometric_ensemble(logits, generator_logits, seen, alpha=self.alpha, beta=self.beta)
-        return add_void(logits, generator_logits)
+    def generated(self, records: Sequence[dict[str, Any]], masks: Sequence[ResampledMasks]) -> list[dict[str, Any]]:
+        """Return the masks of a generator alone, without classes, at the size of the original pictures."""
+        return [
+            {"pred_masks": binary_masks(each.resize(output_size(record)))[0]}
+            for record, each in zip(records, masks, strict=True)
+        ]
 
-    def _one(
-        self, logits: Tensor, masks: Tensor, output_size: tuple[int, int], seen: Tensor, metadata: Any
+    def _mask_classes(self, logits: Tensor, seen: Tensor) -> dict[str, Any]:
+        result = {"mask_cls": mask_classes(logits, len(seen))}
+        if seen.any() and not seen.all():
+            result["mask_cls_unseen"] = mask_classes(logits, len(seen), among=~seen)
+        return result
+
+    def _segment(
+        self, logits: Tensor, masks: ResampledMasks, num_classes: int, things: Sequence[int]
     ) -> dict[str, Any]:
-        num_classes = len(seen)
-        result: dict[str, Any] = {"category_overlapping_mask": seen.cpu()}
-        if self.mask_accuracy:
-            result["mask_cls"] = mask_classes(logits, num_classes)
-            if seen.any() and not seen.all():
-                result["mask_cls_unseen"] = mask_classes(logits, num_classes, among=~seen)
-            return result
-        if self.resize_before_inference or self.panoptic or self.instance:
-            masks = resize_maps(masks, output_size)
-        if self.semantic:
-            result["sem_seg"] = resize_maps(semantic_scores(logits, masks, num_classes), output_size)
-        things = sorted(getattr(metadata, "thing_dataset_id_to_contiguous_id", {}).values())
+        result: dict[str, Any] = {}
+        if self.semantic and self.label_maps:
+            result["sem_seg_labels"] = semantic_labels([(class_probabilities(logits, num_classes), masks)])
+        elif self.semantic:
+            result["sem_seg"] = semantic_scores(logits, masks, num_classes)
         if self.panoptic:
             result["panoptic_seg"] = panoptic_inference(
                 logits,
@@ -119,12 +124,19 @@ class TaskInference:
                 overlap_threshold=self.overlap_threshold,
             )
         if self.instance:
+            only_things = self.panoptic or len(things) > 0
             result["instances"] = instance_inference(
                 logits,
                 masks,
                 num_classes=num_classes,
                 top_k=self.top_k,
-                thing_ids=torch.tensor(things, device=logits.device) if self.panoptic else None,
+                thing_ids=torch.tensor(things, device=logits.device) if only_things else None,
                 with_boxes=self.with_boxes,
             )
         return result
+
+
+def output_size(record: dict[str, Any]) -> tuple[int, int]:
+    """Return (height, width) of the original picture of a record, or of its image if it does not say."""
+    height, width = record["image"].shape[-2:]
+    return record.get("height", height), record.get("width", width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.errors import UserError
+from .resampled_masks import ResampledMasks
 
 RESIZE_TYPES = ("none", "short", "square", "rel")
 
@@ -21,13 +23,13 @@ class ImageBatch:
 
     Attributes:
         pixels: (B, 3, Hp, Wp) float, normalised; zero in the padding at the right and bottom.
-        masks: B tensors (Q, Hp, Wp) float in [0, 1]; zero in the padding.
+        masks: B views (Q, Hp, Wp) with values in [0, 1], zero in the padding; made from tensors as well.
         sizes: B pairs (height, width) without padding.
         index: positions of the pictures in the list that the batch was made from.
     """
 
     pixels: Tensor
-    masks: list[Tensor]
+    masks: Sequence[ResampledMasks | Tensor]
     sizes: list[tuple[int, int]]
     index: list[int]
 
@@ -38,11 +40,11 @@ class ImageBatch:
                 f"{count} pictures with {len(self.masks)} mask tensors, {len(self.sizes)} sizes, "
                 f"{len(self.index)} positions"
             )
+        object.__setattr__(self, "masks", [ResampledMasks.of(masks) for masks in self.masks])
+        canvas = tuple(self.pixels.shape[-2:])
         for position, masks in enumerate(self.masks):
-            if masks.dim() != 3 or masks.shape[-2:] != self.pixels.shape[-2:]:
-                raise ValueError(
-                    f"masks of picture {position}: {tuple(masks.shape)}, not (Q, *{tuple(self.pixels.shape[-2:])})"
-                )
+            if masks.size != canvas:
+                raise ValueError(f"masks of picture {position}: {masks.shape}, not (Q, *{canvas})")
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,15 @@ class ImageTransform:
         step = max(self.size_divisibility, 1)
         return math.ceil(height / step) * step, math.ceil(width / step) * step
 
-    def __call__(self, images: list[Tensor], masks: list[Tensor] | None = None) -> list[ImageBatch]:
+    def __call__(
+        self, images: list[Tensor], masks: Sequence[Tensor | ResampledMasks] | None = None
+    ) -> list[ImageBatch]:
         """Make batches of equal padded size, so that no picture sees padding that only its batch mates need.
 
         Args:
             images: B tensors (3, H, W), RGB, 0-255, any dtype, on one device.
-            masks: B tensors (Q, H', W') in [0, 1] (float or bool), on any grid that covers the same picture; resized
-                bilinearly with it. None: no masks.
+            masks: B tensors (Q, H', W') in [0, 1] (float or bool), or views of such, on any grid that covers the same
+                picture; resized bilinearly with it. None: no masks.
 
         Raises:
             UserError: another number of mask tensors than of images, or shapes other than (3, H, W) and (Q, H, W).
@@ -99,24 +103,24 @@ class ImageTransform:
             raise UserError(
                 f"{len(images)} images but {len(masks)} tensors of masks; give one (Q, H, W) for each image"
             )
-        groups: dict[tuple[int, int], list[tuple[int, Tensor, Tensor]]] = defaultdict(list)
+        groups: dict[tuple[int, int], list[tuple[int, Tensor, ResampledMasks]]] = defaultdict(list)
         for index, image in enumerate(images):
             picture_masks = image.new_zeros((0, *image.shape[-2:])) if masks is None else masks[index]
-            if image.dim() != 3 or picture_masks.dim() != 3 or 0 in picture_masks.shape[1:]:
+            if image.dim() != 3 or len(picture_masks.shape) != 3 or 0 in picture_masks.shape[1:]:
                 raise UserError(
                     f"image {index} has shape {tuple(image.shape)} and masks {tuple(picture_masks.shape)}; "
                     "expected (3, H, W) and (Q, H, W)"
                 )
-            picture, picture_masks = self._prepare(image, picture_masks)
-            groups[self.padded_size(*picture.shape[-2:])].append((index, picture, picture_masks))
+            picture = self._prepare(image)
+            resized = ResampledMasks.of(picture_masks).to(picture.device).resize(tuple(picture.shape[-2:]))
+            groups[self.padded_size(*picture.shape[-2:])].append((index, picture, resized))
         return [_collate(members, size) for size, members in groups.items()]
 
-    def _prepare(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _prepare(self, image: Tensor) -> Tensor:
         mean = torch.tensor(self.pixel_mean, device=image.device).view(-1, 1, 1)
         std = torch.tensor(self.pixel_std, device=image.device).view(-1, 1, 1)
         picture = (image.float() - mean) / std
-        size = self.target_size(*picture.shape[-2:])
-        return resize_maps(picture, size), resize_maps(masks.to(picture), size)
+        return resize_maps(picture, self.target_size(*picture.shape[-2:]))
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -129,14 +133,14 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _collate(members: list[tuple[int, Tensor, Tensor]], size: tuple[int, int]) -> ImageBatch:
-    def pad(maps: Tensor) -> Tensor:
-        right, bottom = size[1] - maps.shape[-1], size[0] - maps.shape[-2]
-        return F.pad(maps, (0, right, 0, bottom)) if right or bottom else maps
+def _collate(members: list[tuple[int, Tensor, ResampledMasks]], size: tuple[int, int]) -> ImageBatch:
+    def pad(picture: Tensor) -> Tensor:
+        right, bottom = size[1] - picture.shape[-1], size[0] - picture.shape[-2]
+        return F.pad(picture, (0, right, 0, bottom)) if right or bottom else picture
 
     return ImageBatch(
         pixels=torch.stack([pad(picture) for _, picture, _ in members]),
-        masks=[pad(masks) for _, _, masks in members],
+        masks=[masks.pad(size) for _, _, masks in members],
         sizes=[tuple(picture.shape[-2:]) for _, picture, _ in members],
         index=[index for index, _, _ in members],
     )

@@ -1,7 +1,7 @@
 """Sentences -> text vectors, and the text banks of whole vocabularies."""
 
 from . import open_clip_text  # noqa: F401  (registers the encoders)
-from .bank import TextClassifier
+from .bank import TextClassifier, average_templates
 from .base import TextEncoder
 from .build import TEXT_ENCODER_REGISTRY, build_text_encoder
 from .cache import EmbeddingCache, default_cache
@@ -11,6 +11,7 @@ __all__ = [
     "EmbeddingCache",
     "TextClassifier",
     "TextEncoder",
+    "average_templates",
     "build_text_encoder",
     "default_cache",
 ]

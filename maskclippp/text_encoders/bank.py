@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +129,6 @@ class TextClassifier:
         self._banks.clear()
 
 
-def average_templates(embeddings: Tensor) -> Tensor:
-    """(Ka, T, D) unit vectors -> (Ka, D), the unit vector of their mean: FC-CLIP's own text classifier."""
-    return F.normalize(embeddings.mean(dim=1), dim=-1)
+def average_templates(bank: TextBank) -> TextBank:
+    """(Ka, T, D) -> (Ka, 1, D), the unit vector of each name's mean over the templates: FC-CLIP's text classifier."""
+    return replace(bank, embeddings=F.normalize(bank.embeddings.mean(dim=1, keepdim=True), dim=-1))

@@ -10,7 +10,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..structures import ImageBatch, ImageTransform, VisualOutput
+from ..structures import ImageBatch, ImageTransform, ResampledMasks, VisualOutput
 from ..utils.errors import UserError
 
 
@@ -107,12 +107,14 @@ class VisualEncoder(nn.Module):
             return checkpoint(layer, *arguments, use_reentrant=False)
         return layer(*arguments)
 
-    def forward(self, images: list[Tensor], masks: list[Tensor] | None = None) -> VisualOutput:
+    def forward(
+        self, images: list[Tensor], masks: Sequence[Tensor | ResampledMasks] | None = None
+    ) -> VisualOutput:
         """Encode pictures of any sizes; the result of one does not depend on the others.
 
         Args:
             images: B tensors (3, H, W), RGB 0-255.
-            masks: B tensors (Q, H', W') in [0, 1], Q may be 0; None: no mask embeddings wanted.
+            masks: B tensors (Q, H', W') in [0, 1], or views of such, Q may be 0; None: no mask embeddings wanted.
 
         Raises:
             UserError: masks that do not belong to the images, or an image smaller than the encoder's stride.

@@ -9,7 +9,7 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..structures import ImageBatch, VisualOutput
+from ..structures import ImageBatch, ResampledMasks, VisualOutput
 from ..utils.errors import UserError
 from ..utils.freeze import train_only
 from ..utils.open_clip_models import create_clip
@@ -128,10 +128,10 @@ class _MaskVectors:
         areas: (N,), the largest sum of each mask on any grid that it was pooled on.
     """
 
-    def __init__(self, masks: Sequence[Tensor]) -> None:
+    def __init__(self, masks: Sequence[ResampledMasks]) -> None:
         self.masks = masks
         self.counts = [len(picture) for picture in masks]
-        self.areas = torch.cat([picture.new_zeros(len(picture)) for picture in masks])
+        self.areas = torch.zeros(sum(self.counts), dtype=masks[0].dtype, device=masks[0].device)
         self._weights: dict[tuple[int, int], list[Tensor]] = {}
 
     def start(self, features: Tensor) -> None:

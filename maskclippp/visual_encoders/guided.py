@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..structures import ResampledMasks
 from ..utils.errors import UserError
 from .base import VisualEncoder
 from .mask_tokens import DOWNSAMPLE_METHODS, downsample_masks, inside_mask, pad_masks
@@ -56,8 +57,8 @@ class MaskGuidedEncoder(VisualEncoder):
         else:
             self.register_buffer("mask_logit_scale", scale, persistent=False)
 
-    def on_grid(self, masks: list[Tensor], grid: tuple[int, int]) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Bring B tensors (Q, Hp, Wp) to the patch grid.
+    def on_grid(self, masks: list[ResampledMasks], grid: tuple[int, int]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Bring B views (Q, Hp, Wp) to the patch grid.
 
         Returns:
             B tensors (Q, h, w); the same stacked, (B, max Q, h*w); and where patches are inside, bool of that shape.

@@ -10,31 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..structures import ResampledMasks
+
 OUTSIDE_BIAS = -100.0
 
 DOWNSAMPLE_METHODS = ("bilinear", "nearest", "bicubic", "avg", "max")
 
 
-def downsample_masks(masks: Tensor, grid: tuple[int, int], method: str = "bilinear") -> Tensor:
+def downsample_masks(masks: Tensor | ResampledMasks, grid: tuple[int, int], method: str = "bilinear") -> Tensor:
     """Bring masks to the patch grid.
 
     Args:
-        masks: (Q, Hp, Wp) in [0, 1]; Q may be 0.
+        masks: (Q, Hp, Wp) with values in [0, 1]; Q may be 0.
         grid: (h, w).
         method: "bilinear", "nearest" or "bicubic" interpolation without antialiasing, "avg" or "max" pooling.
 
     Returns:
         (Q, h, w).
     """
-    if masks.shape[0] == 0:
-        return masks.new_zeros((0, *grid))
-    maps = masks[:, None]  # (Q, 1, Hp, Wp): as channels of one map, many masks are first copied to another layout
-    if method == "avg":
-        return F.adaptive_avg_pool2d(maps, grid)[:, 0]
-    if method == "max":
-        return F.adaptive_max_pool2d(maps, grid)[:, 0]
-    corners = None if method == "nearest" else False
-    return F.interpolate(maps, size=grid, mode=method, align_corners=corners)[:, 0]
+    masks = ResampledMasks.of(masks)
+    if method == "max" and len(masks):  # not linear, so not a step of the view
+        return F.adaptive_max_pool2d(masks.dense(), grid)
+    return masks.resize(grid, method).dense()
 
 
 def inside_mask(masks: Tensor, threshold: float | None) -> Tensor:

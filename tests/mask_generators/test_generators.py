@@ -31,7 +31,8 @@ def record(folder, **more):
 
 
 def run(generator, *records, size=(2, 4)):
-    return generator(list(records), sizes=[size] * len(records), features={}).masks
+    found = generator(list(records), sizes=[size] * len(records), features={}).masks
+    return [masks.dense() for masks in found]
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_masks_are_resized_bilinearly_from_any_grid():
     masks = rectangle_masks(2, 40, 60)
     (batch,) = tiny_transform(resize_type="square", size=32)([random_image(80, 80)], [masks.bool()])
     expected = F.interpolate(masks[None], size=(32, 32), mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(batch.masks[0], expected)
+    torch.testing.assert_close(batch.masks[0].dense(), expected)
 
 
 def test_as_many_masks_as_pictures():

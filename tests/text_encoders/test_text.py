@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maskclippp.config import default_config
+from maskclippp.structures import TextBank
 from maskclippp.testing.benchmark.naive import PaddedTextEncoder
 from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.text_encoders import TextClassifier, build_text_encoder
@@ -92,8 +93,8 @@ def test_a_sample_has_one_name_of_each_class(finetune_type):
 
 
 def test_average_of_templates():
-    embeddings = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    torch.testing.assert_close(average_templates(embeddings), torch.full((1, 2), 0.5**0.5))
+    bank = TextBank(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([0]), num_classes=1)
+    torch.testing.assert_close(average_templates(bank).embeddings, torch.full((1, 1, 2), 0.5**0.5))
 
 
 @pytest.mark.parametrize(

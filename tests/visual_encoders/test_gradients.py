@@ -52,7 +52,7 @@ def test_what_precedes_the_first_trained_parameter_keeps_no_graph():
     for block in encoder.blocks:
         block.ln_1.register_forward_hook(lambda module, arguments, result: inputs.append(result.requires_grad))
     pixels = batch_of_two().pixels.float()
-    masks = [picture.float() for picture in batch_of_two().masks]
+    masks = [picture.dense().float() for picture in batch_of_two().masks]
     encoder.encode(ImageBatch(pixels, masks, [(64, 96)] * 2, [0, 1]))
     # Blocks 1 and 2 have no masks; in block 3 and 4 the image tokens stay without graph, and block 3 begins the masks'.
     assert inputs == [False, False, False, False, False, True]

@@ -61,7 +61,7 @@ def text_classifier(case: Case, encoder) -> Results:
         yield f"{part}_num_synonyms", torch.tensor([len(synonyms) for synonyms in names])
         yield f"{part}_tokens", encoder.tokenize(classifier.sentences(flat))
         yield f"{part}_t_embs", classifier.bank(names).embeddings
-        yield f"{part}_t_embs_f", average_templates(classifier_f.bank(names).embeddings)
+        yield f"{part}_t_embs_f", average_templates(classifier_f.bank(names)).embeddings[:, 0]
     seen = seen_classes(case.meta["test_classes"], case.meta["train_classes"])
     yield "category_overlapping_mask", torch.tensor(seen)
     bank = classifier.bank(names)

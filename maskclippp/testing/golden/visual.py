@@ -32,13 +32,13 @@ class CommonCanvas:
         height = max(batch.pixels.shape[-2] for batch in batches)
         width = max(batch.pixels.shape[-1] for batch in batches)
 
-        def pad(maps: Tensor) -> Tensor:
-            return F.pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]))
+        def pad(pixels: Tensor) -> Tensor:
+            return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
         return [
             ImageBatch(
                 pixels=torch.cat([pad(batch.pixels) for batch in batches]),
-                masks=[pad(picture) for batch in batches for picture in batch.masks],
+                masks=[masks.pad((height, width)) for batch in batches for masks in batch.masks],
                 sizes=[size for batch in batches for size in batch.sizes],
                 index=[index for batch in batches for index in batch.index],
             )
