@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -27,7 +28,15 @@ COUNTS = {
     "coco_stuff_171": (171, 328, 171, 135),
     "coco_panoptic_133": (133, 254, 131, 133),
     "cityscapes_19": (19, 60, 17, 17),
+    "mapillary_vistas_65": (65, 153, 26, 26),
 }
+# Parts of other vocabularies, under raw names: part, complement, whole.
+SPLITS = [
+    ("pascal_voc_15_seen", "pascal_voc_5_unseen", "pascal_voc_20"),
+    ("pascal_context_49_seen", "pascal_context_10_unseen", "pascal_context_59"),
+    ("coco_stuff_156_seen", "coco_stuff_15_unseen", "coco_stuff_171"),
+    ("coco_base48", "coco_novel17", "coco_instances65"),
+]
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -56,6 +65,46 @@ def test_things_of_the_panoptic_vocabularies() -> None:
     assert [i for i, thing in zip(cityscapes.ids, cityscapes.is_thing, strict=True) if thing] == [
         24, 25, 26, 27, 28, 31, 32, 33,
     ]  # fmt: skip
+
+
+def test_lvis_is_compared_with_the_things_of_coco() -> None:
+    lvis, things = load_vocabulary("lvis_1203").class_entries, load_vocabulary("coco_things_80").class_entries
+    counts = len(lvis), sum(len(split_synonyms(entry)) for entry in lvis), sum(seen_classes(lvis, things))
+    assert counts == (1203, 1825, 71)
+
+
+@pytest.mark.parametrize(("part", "rest", "whole"), SPLITS)
+def test_splits_are_parts_of_their_whole(part: str, rest: str, whole: str) -> None:
+    first, second, both = (load_vocabulary(name) for name in (part, rest, whole))
+    assert [len(vocabulary) for vocabulary in (first, second)] == [
+        int(re.findall(r"\d+", name)[-1]) for name in (part, rest)
+    ]
+    assert sorted(first.ids + second.ids) == sorted(both.ids)
+    kinds = dict(zip(both.ids, both.is_thing, strict=True))
+    for vocabulary in (first, second):
+        assert vocabulary.is_thing == tuple(kinds[class_id] for class_id in vocabulary.ids)
+
+
+def test_things_of_coco_and_ade20k() -> None:
+    panoptic, things = load_vocabulary("coco_panoptic_133"), load_vocabulary("coco_things_80")
+    assert (panoptic.ids[:80], panoptic.names[:80]) == (things.ids, things.names)
+    ade, instances = load_vocabulary("ade20k_150"), load_vocabulary("ade20k_instance_100")
+    assert instances.ids == tuple(i for i, thing in zip(ade.ids, ade.is_thing, strict=True) if thing)
+
+
+def test_tables_of_the_ade20k_preparations(shared_dir) -> None:
+    def rows(name: str) -> list[list[str]]:
+        lines = (shared_dir / "vocabularies" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+        return [line.split("\t") for line in lines[2:]]
+
+    objects = [int(row[1]) for row in rows("ade20k_847_objects")]
+    assert list(load_vocabulary("ade20k_847").ids) == objects  # row number: value of the prepared label maps
+    instances = load_vocabulary("ade20k_instance_100")
+    mapping = {int(row[0]): (int(row[2]), row[4]) for row in rows("ade20k_instance_100_catid_mapping")}
+    assert mapping == {
+        place: (class_id, names[0])
+        for place, (class_id, names) in enumerate(zip(instances.ids, instances.names, strict=True), start=1)
+    }
 
 
 def test_seen_is_exact_and_case_sensitive() -> None:
