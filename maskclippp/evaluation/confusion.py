@@ -1,84 +1,73 @@
-"""Confusion matrices: how they are counted, and how the counts of several processes become one."""
+"""Counting pairs of predicted and true class, and means over classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
-from detectron2.utils import comm
 
 from maskclippp.utils.errors import UserError
 
-
-def confusion_matrix(
-    pred: np.ndarray, gt: np.ndarray, num_classes: int, ignore_label: int | None = None, *, where: str = "input"
-) -> np.ndarray:
-    """Count pairs of predicted and true class.
-
-    Args:
-        pred: predicted classes, whole numbers in 0..K (K = no class).
-        gt: true classes of the same shape, in 0..K-1 or ``ignore_label``.
-        num_classes: K.
-        ignore_label: true label that counts in row and column K only.
-        where: file or index, for messages.
-
-    Returns:
-        (K+1, K+1) int64, rows are predictions, columns are true classes.
-
-    Raises:
-        UserError: shapes differ, or a value is out of range.
-    """
-    if pred.shape != gt.shape:
-        raise UserError(f"{where}: prediction has shape {pred.shape}, ground truth {gt.shape}")
-    gt = gt.astype(np.int64)
-    if ignore_label is not None:
-        gt = np.where(gt == ignore_label, num_classes, gt)
-    for name, values in (("predicted", pred), ("true", gt)):
-        if values.size and (values.min() < 0 or values.max() > num_classes):
-            found = f"{values.min()} to {values.max()}"
-            raise UserError(f"{where}: {name} classes range from {found}, expected 0 to {num_classes - 1}")
-    side = num_classes + 1
-    pairs = pred.astype(np.int64).ravel() * side + gt.ravel()
-    return np.bincount(pairs, minlength=side * side).reshape(side, side)
+_BUFFER = 1 << 20  # pairs; a bincount costs a pass over (K + 1)^2 cells, so it must not be made for every small image
 
 
-@dataclass
-class Counts:
-    """What an evaluator adds up over images: confusion matrices by name, and which classes were seen in training.
+class ConfusionCounter:
+    """A confusion matrix that is cheap for many small images and many classes.
 
-    Attributes:
-        matrices: name -> (K+1, K+1) int64.
-        seen: (K,) bool, or None until an output told.
+    Pairs wait in a buffer until there are about a million, or as many as cells if that is more.
     """
 
-    matrices: dict[str, np.ndarray] = field(default_factory=dict)
-    seen: np.ndarray | None = None
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self._matrix = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
+        self._waiting: list[np.ndarray] = []
+        self._count = 0
 
-    def add(self, name: str, matrix: np.ndarray) -> None:
-        """Add to the matrix called ``name``."""
-        self.matrices[name] = self.matrices[name] + matrix if name in self.matrices else matrix
+    @property
+    def matrix(self) -> np.ndarray:
+        """(K+1, K+1) int64; rows are predictions, columns true classes, the last ones no class."""
+        if self._waiting:
+            pairs = np.concatenate(self._waiting)
+            self._waiting, self._count = [], 0
+            self._matrix += np.bincount(pairs, minlength=self._matrix.size).reshape(self._matrix.shape)
+        return self._matrix
 
-    def set_seen(self, mask: torch.Tensor | np.ndarray | None) -> None:
-        """Keep the (K,) mask of seen classes that an output carries, if it does."""
-        if mask is not None:
-            self.seen = as_array(mask).astype(bool)
+    def add(self, pred: np.ndarray, gt: np.ndarray, ignore_label: int | None = None, *, where: str = "input") -> None:
+        """Count an image.
 
-    @classmethod
-    def merge(cls, parts: Iterable[Counts]) -> Counts:
-        """Return the exact sum of the counts of several processes."""
-        merged = cls()
-        for part in parts:
-            for name, matrix in part.matrices.items():
-                merged.add(name, matrix)
-            merged.set_seen(part.seen)
-        return merged
+        Args:
+            pred: predicted classes, whole numbers in 0..K (K = no class).
+            gt: true classes of the same shape, in 0..K or ``ignore_label``.
+            ignore_label: true label that counts in column K.
+            where: file or index, for messages.
 
-    def gather(self) -> Counts | None:
-        """Return the sum over all processes on the main process, None on the others."""
-        parts = comm.gather(self, dst=0)
-        return self.merge(parts) if comm.is_main_process() else None
+        Raises:
+            UserError: shapes differ, or a value is out of range.
+        """
+        if pred.shape != gt.shape:
+            raise UserError(f"{where}: prediction has shape {pred.shape}, ground truth {gt.shape}")
+        if not pred.size:
+            return
+        none = self.num_classes
+        gt = gt.astype(np.int32)
+        if ignore_label is not None:
+            gt[gt == ignore_label] = none
+        for name, values in (("predicted", pred), ("true", gt)):
+            low, high = values.min(), values.max()
+            if low < 0 or high > none:
+                raise UserError(f"{where}: {name} classes range from {low} to {high}, expected 0 to {none - 1}")
+        gt += pred.astype(np.int32) * (none + 1)  # at most 46,340 classes
+        self._waiting.append(gt.ravel())
+        self._count += gt.size
+        if self._count >= max(_BUFFER, self._matrix.size):
+            _ = self.matrix
+
+    def state_dict(self) -> torch.Tensor:
+        """The matrix as a tensor."""
+        return torch.from_numpy(self.matrix.copy())
+
+    def add_state(self, state: torch.Tensor) -> None:
+        """Add another matrix."""
+        self._matrix += state.numpy()
 
 
 def as_array(values: torch.Tensor | np.ndarray) -> np.ndarray:
@@ -106,3 +95,8 @@ def seen_unseen_means(name: str, values: np.ndarray, valid: np.ndarray, seen: np
     if seen is None or seen.all() or not seen.any():
         return {}
     return {f"{name}(S)": 100 * mean(values[valid & seen]), f"{name}(U)": 100 * mean(values[valid & ~seen])}
+
+
+def harmonic_mean(one: float, other: float) -> float:
+    """Return 2ab / (a + b); 0 if both are 0, NaN if one is NaN."""
+    return 0.0 if one + other == 0 else 2 * one * other / (one + other)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.evaluation import DatasetEvaluator
+import torch
 
 from maskclippp.data.annotations import read_label_map
-from maskclippp.evaluation.confusion import Counts, as_array, confusion_matrix, mean, ratio, seen_unseen_means
-from maskclippp.evaluation.report import log_class_tables, write_results
+from maskclippp.evaluation.confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
+from maskclippp.evaluation.pictures import draw_confusion
+from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
+from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
 from maskclippp.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-_ALL, _AMONG_UNSEEN = "all classes", "among unseen classes"
 
 
 def mask_accuracy_scores(
@@ -59,7 +60,7 @@ def _accuracy(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ratio(correct, masks, present), present
 
 
-class MaskAccEvaluator(DatasetEvaluator):
+class MaskAccEvaluator(StreamingEvaluator):
     """Scores the i-th predicted class of an image against the i-th ground-truth mask.
 
     The order is that of the ground-truth mask generators: ascending label of a label map, or the order of
@@ -72,6 +73,7 @@ class MaskAccEvaluator(DatasetEvaluator):
         *,
         ignore_label: int = 255,
         panoptic: bool = False,
+        pictures: bool = False,
         output_dir: str | None = None,
     ) -> None:
         """Take plain parts.
@@ -80,23 +82,26 @@ class MaskAccEvaluator(DatasetEvaluator):
             class_names: K class entries of the test vocabulary.
             ignore_label: value of unlabelled pixels in label maps.
             panoptic: the masks are the segments of ``segments_info`` instead of the classes of the label map.
-            output_dir: where ``mask_acc_evaluation.{pth,json}`` are written, if given.
+            pictures: draw the confusion of classes.
+            output_dir: where ``mask_acc_evaluation.{pth,json,csv}`` are written, if given.
         """
         self._class_names = list(class_names)
         self._ignore_label = ignore_label
         self._panoptic = panoptic
+        self._pictures = pictures and output_dir is not None
         self._output_dir = output_dir
         self.reset()
 
     @property
     def confusion(self) -> np.ndarray:
         """(K+1, K+1) int64 masks counted in this process so far; rows are predictions, columns true classes."""
-        side = len(self._class_names) + 1
-        return self._counts.matrices.get(_ALL, np.zeros((side, side), dtype=np.int64))
+        return self._all.matrix
 
     def reset(self) -> None:
         """Forget all images."""
-        self._counts = Counts()
+        self._all = ConfusionCounter(len(self._class_names))
+        self._among_unseen: ConfusionCounter | None = None
+        self._seen: torch.Tensor | None = None
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Count the masks of some images.
@@ -111,40 +116,62 @@ class MaskAccEvaluator(DatasetEvaluator):
         """
         for record, output in zip(inputs, outputs, strict=True):
             gt, where = self._gt_classes(record)
-            self._counts.set_seen(output.get("category_overlapping_mask"))
-            self._count(_ALL, output["mask_cls"], gt, where)
+            self._seen = add_seen(self._seen, output.get("category_overlapping_mask"))
+            self._count(self._all, output["mask_cls"], gt, where)
             if "mask_cls_unseen" in output:
-                self._count(_AMONG_UNSEEN, output["mask_cls_unseen"], gt, where)
+                self._count(self._counter_among_unseen(), output["mask_cls_unseen"], gt, where)
 
-    def evaluate(self) -> dict[str, dict[str, float]] | None:
-        """Return ``{"mask_acc": scores}`` (see :func:`mask_accuracy_scores`) on the main process, None elsewhere.
+    def state_dict(self) -> State:
+        """Counts, and which classes are seen."""
+        return {
+            "all": self._all.state_dict(),
+            "among unseen": self._among_unseen.state_dict() if self._among_unseen is not None else None,
+            "seen": self._seen,
+        }
+
+    def add_state(self, state: State) -> None:
+        """Add counts."""
+        self._all.add_state(state["all"])
+        if state["among unseen"] is not None:
+            self._counter_among_unseen().add_state(state["among unseen"])
+        self._seen = add_seen(self._seen, state["seen"])
+
+    def score(self) -> Scores:
+        """Return ``{"mask_acc": scores}``, see :func:`mask_accuracy_scores`.
 
         Raises:
             UserError: no image had a mask.
         """
-        counts = self._counts.gather()
-        if counts is None:
-            return None
-        if _ALL not in counts.matrices:
+        confusion, names = self._all.matrix, self._class_names
+        if not confusion.any():
             raise UserError("mask accuracy: no image has a ground-truth mask; check the annotations of the dataset")
-        confusion, names = counts.matrices[_ALL], self._class_names
-        scores = mask_accuracy_scores(confusion, names, counts.seen, counts.matrices.get(_AMONG_UNSEEN))
+        seen = None if self._seen is None else self._seen.numpy()
+        among_unseen = None if self._among_unseen is None else self._among_unseen.matrix
+        scores = mask_accuracy_scores(confusion, names, seen, among_unseen)
         accuracy = np.array([scores[f"MaskAcc-{name}"] for name in names])
-        log_class_tables(logger, names, {"MaskAcc": accuracy}, counts.seen)
+        log_class_tables(logger, names, {"MaskAcc": accuracy}, seen)
         summary = ", ".join(f"{key} {value:.3f}" for key, value in scores.items() if not key.startswith("MaskAcc-"))
         logger.info("Mask accuracy of %d masks: %s", confusion.sum(), summary)
         write_results(self._output_dir, "mask_acc_evaluation", scores)
+        columns = {"MaskAcc": accuracy, "masks": confusion[:-1, :-1].sum(axis=0)}
+        write_class_csv(self._output_dir, "mask_acc_evaluation", names, columns, seen)
+        if self._pictures:
+            draw_confusion(Path(self._output_dir, "mask_acc_confusion.png"), confusion, names)
         return OrderedDict(mask_acc=scores)
 
-    def _count(self, name: str, pred: Any, gt: np.ndarray, where: str) -> None:
+    def _counter_among_unseen(self) -> ConfusionCounter:
+        if self._among_unseen is None:
+            self._among_unseen = ConfusionCounter(len(self._class_names))
+        return self._among_unseen
+
+    def _count(self, counter: ConfusionCounter, pred: Any, gt: np.ndarray, where: str) -> None:
         pred = as_array(pred)
         if len(pred) != len(gt):
             raise UserError(
                 f"{where}: {len(gt)} ground-truth masks but {len(pred)} predictions; mask accuracy needs the "
                 "ground-truth mask generator of the same kind (MODEL.MASKCLIPPP.SEGMENTOR.NAME)"
             )
-        if len(gt):
-            self._counts.add(name, confusion_matrix(pred, gt, len(self._class_names), where=where))
+        counter.add(pred, gt, where=where)
 
     def _gt_classes(self, record: dict[str, Any]) -> tuple[np.ndarray, str]:
         """Return the class of each mask (N,), and the file for messages."""

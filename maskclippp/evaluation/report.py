@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
@@ -27,6 +28,28 @@ def write_results(folder: str | Path | None, stem: str, results: Mapping[str, fl
     with atomic_write(Path(folder) / f"{stem}.json") as path:
         values = {key: None if math.isnan(value) else value for key, value in results.items()}
         path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_class_csv(
+    folder: str | Path | None,
+    stem: str,
+    class_names: Sequence[str],
+    columns: Mapping[str, Sequence[float] | np.ndarray],
+    seen: np.ndarray | None = None,
+) -> None:
+    """Write ``<stem>.csv`` with one row per class: index, entry, seen (1, 0 or empty), then the columns (NaN empty).
+
+    Nothing is written if there is no folder.
+    """
+    if not folder:
+        return
+    with atomic_write(Path(folder) / f"{stem}.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "class", "seen", *columns])
+        for index, name in enumerate(class_names):
+            values = [column[index] for column in columns.values()]
+            cells = ["" if math.isnan(value) else float(value) for value in values]
+            writer.writerow([index, name, "" if seen is None else int(seen[index]), *cells])
 
 
 def log_class_tables(

@@ -5,20 +5,33 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.evaluation import DatasetEvaluator
+import torch
+from PIL import Image
 
 from maskclippp.data.annotations import read_label_map
 from maskclippp.evaluation.boundary import label_boundary
-from maskclippp.evaluation.confusion import Counts, as_array, confusion_matrix, mean, ratio, seen_unseen_means
-from maskclippp.evaluation.report import log_class_tables, write_results
+from maskclippp.evaluation.confusion import (
+    ConfusionCounter,
+    as_array,
+    harmonic_mean,
+    mean,
+    ratio,
+    seen_unseen_means,
+)
+from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
+from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
+from maskclippp.evaluation.similarity import check_similarity
+from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
+from maskclippp.evaluation.worst import WorstCases
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-_REGION, _BOUNDARY = "region", "boundary"
 _MAX_BOUNDARY_CLASSES = 254  # the label map, with one more value for ignored pixels, must fit in 8 bits
 
 
@@ -27,6 +40,7 @@ def semantic_scores(
     class_names: Sequence[str],
     seen: np.ndarray | None = None,
     boundary_confusion: np.ndarray | None = None,
+    similarity: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Turn counts of pixels into scores in percent.
 
@@ -34,16 +48,19 @@ def semantic_scores(
     even if they are predicted.
 
     Args:
-        confusion: (K+1, K+1), rows are predictions, columns true classes; the last row and column are left out.
+        confusion: C, (K+1, K+1), rows are predictions, columns true classes; the last row and column are left out.
         class_names: K class entries.
         seen: (K,) bool, classes seen in training.
         boundary_confusion: as ``confusion``, on label boundaries.
+        similarity: S, (K, K); a pixel of class g called p is a hit of g by S[p, g], a miss of g and a false alarm of
+            p by 1 - S[p, g] (:mod:`maskclippp.evaluation.similarity`). So IoU_k = TP_k / (G_k + FP_k) with
+            TP_k = sum_p S[p, k] C[p, k], G_k = sum_p C[p, k], FP_k = sum_g (1 - S[k, g]) C[k, g]. None: identity.
 
     Returns:
         mIoU; mIoU(S), mIoU(U) if there are classes of both kinds; fwIoU; ``IoU-<class>`` (followed by the boundary
-        scores of the class); mACC, pACC; ``ACC-<class>``.
+        scores of the class); mACC, pACC; ``ACC-<class>``; hIoU, the harmonic mean of mIoU(S) and mIoU(U).
     """
-    true_positives, gt_pixels, union = _areas(confusion)
+    true_positives, gt_pixels, union = _areas(confusion, similarity)
     present = gt_pixels > 0
     accuracy = ratio(true_positives, gt_pixels, present)
     iou = ratio(true_positives, union, present)
@@ -63,18 +80,25 @@ def semantic_scores(
             scores[f"min(IoU, B-Iou)-{name}"] = 100 * min(float(iou[index]), float(boundary_iou[index]))
     scores["mACC"] = 100 * mean(accuracy[present])
     scores["pACC"] = 100 * float(true_positives.sum() / total) if total else float("nan")
-    return scores | {f"ACC-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
+    scores |= {f"ACC-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
+    if "mIoU(S)" in scores:
+        # Last, so that the published columns of the copypaste lines keep their places.
+        scores["hIoU"] = harmonic_mean(scores["mIoU(S)"], scores["mIoU(U)"])
+    return scores
 
 
-def _areas(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _areas(confusion: np.ndarray, similarity: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return true positives, ground-truth pixels and union, (K,) each."""
-    true_positives = np.diag(confusion)[:-1]
-    gt_pixels = confusion[:-1, :-1].sum(axis=0)
-    pred_pixels = confusion[:-1, :-1].sum(axis=1)
-    return true_positives, gt_pixels, gt_pixels + pred_pixels - true_positives
+    counts = confusion[:-1, :-1]
+    gt_pixels = counts.sum(axis=0)
+    if similarity is None:
+        true_positives = np.diag(counts)
+        return true_positives, gt_pixels, gt_pixels + counts.sum(axis=1) - true_positives
+    false_positives = ((1 - similarity) * counts).sum(axis=1)
+    return (similarity * counts).sum(axis=0), gt_pixels, gt_pixels + false_positives
 
 
-class SemSegEvaluator(DatasetEvaluator):
+class SemSegEvaluator(StreamingEvaluator):
     """Scores label maps at the original image size; keeps counts only, no predictions."""
 
     def __init__(
@@ -83,6 +107,9 @@ class SemSegEvaluator(DatasetEvaluator):
         *,
         ignore_label: int = 255,
         boundary: bool = True,
+        similarity: np.ndarray | None = None,
+        pictures: int = 0,
+        save_predictions: bool = False,
         output_dir: str | None = None,
     ) -> None:
         """Take plain parts.
@@ -91,23 +118,32 @@ class SemSegEvaluator(DatasetEvaluator):
             class_names: K class entries of the test vocabulary.
             ignore_label: value of unlabelled pixels in label maps.
             boundary: also score boundaries; never done for 255 and more classes.
-            output_dir: where ``sem_seg_evaluation.{pth,json}`` are written, if given.
+            similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
+            pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
+            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``.
+            output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
         self._ignore_label = ignore_label
         self._boundary = boundary and len(self._class_names) <= _MAX_BOUNDARY_CLASSES
+        self._similarity = check_similarity(similarity, len(self._class_names))
         self._output_dir = output_dir
+        self._pictures = pictures if output_dir else 0
+        self._save_predictions = save_predictions and output_dir is not None
         self.reset()
 
     @property
     def confusion(self) -> np.ndarray:
         """(K+1, K+1) int64 pixels counted in this process so far; rows are predictions, columns true classes."""
-        side = len(self._class_names) + 1
-        return self._counts.matrices.get(_REGION, np.zeros((side, side), dtype=np.int64))
+        return self._region.matrix
 
     def reset(self) -> None:
         """Forget all images."""
-        self._counts = Counts()
+        self._region = ConfusionCounter(len(self._class_names))
+        self._edges = ConfusionCounter(len(self._class_names)) if self._boundary else None
+        self._worst = WorstCases(self._pictures)
+        self._images = 0
+        self._seen: torch.Tensor | None = None
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Count the pixels of some images.
@@ -127,32 +163,71 @@ class SemSegEvaluator(DatasetEvaluator):
             path = record["sem_seg_file_name"]
             gt = read_label_map(path, num_classes=num_classes, ignore_label=self._ignore_label)
             pred = self._predicted_labels(output, path)
-            self._counts.set_seen(output.get("category_overlapping_mask"))
-            self._counts.add(_REGION, confusion_matrix(pred, gt, num_classes, self._ignore_label, where=path))
-            if self._boundary:
+            self._seen = add_seen(self._seen, output.get("category_overlapping_mask"))
+            self._region.add(pred, gt, self._ignore_label, where=path)
+            self._images += 1
+            if self._edges is not None or self._worst:
                 gt = np.where(gt == self._ignore_label, num_classes, gt)
-                edges = confusion_matrix(label_boundary(pred), label_boundary(gt), num_classes, where=path)
-                self._counts.add(_BOUNDARY, edges)
+            if self._edges is not None:
+                self._edges.add(label_boundary(pred), label_boundary(gt), where=path)
+            if self._worst:
+                self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, pred)
+            if self._save_predictions:
+                self._save(pred, record["file_name"])
 
-    def evaluate(self) -> dict[str, dict[str, float]] | None:
-        """Return ``{"sem_seg": scores}`` (see :func:`semantic_scores`) on the main process, None elsewhere.
+    def state_dict(self) -> State:
+        """Counts, worst cases, and which classes are seen."""
+        return {
+            "region": self._region.state_dict(),
+            "edges": self._edges.state_dict() if self._edges is not None else None,
+            "worst": self._worst.state_dict(),
+            "images": self._images,
+            "seen": self._seen,
+        }
+
+    def add_state(self, state: State) -> None:
+        """Add counts and worst cases."""
+        self._region.add_state(state["region"])
+        if self._edges is not None:
+            self._edges.add_state(state["edges"])
+        self._worst.add_state(state["worst"])
+        self._images += state["images"]
+        self._seen = add_seen(self._seen, state["seen"])
+
+    def score(self) -> Scores:
+        """Return ``{"sem_seg": scores}`` and perhaps ``"sem_seg_open"``, see :func:`semantic_scores`.
 
         Raises:
             UserError: there was no image.
         """
-        counts = self._counts.gather()
-        if counts is None:
-            return None
-        if _REGION not in counts.matrices:
+        if not self._images:
             raise UserError("semantic evaluation: there was no image to evaluate; check the dataset")
-        names = self._class_names
-        scores = semantic_scores(counts.matrices[_REGION], names, counts.seen, counts.matrices.get(_BOUNDARY))
-        columns = {key: np.array([scores[f"{key}-{name}"] for name in names]) for key in ("IoU", "ACC")}
-        log_class_tables(logger, names, columns, counts.seen)
-        keys = ("mIoU(S)", "mIoU(U)") if "mIoU(S)" in scores else ("mIoU",)
-        logger.info("Semantic segmentation: %s", ", ".join(f"{key} {scores[key]:.3f}" for key in keys))
-        write_results(self._output_dir, "sem_seg_evaluation", scores)
-        return OrderedDict(sem_seg=scores)
+        names, confusion = self._class_names, self._region.matrix
+        seen = None if self._seen is None else self._seen.numpy()
+        edges = None if self._edges is None else self._edges.matrix
+        results: Scores = OrderedDict(sem_seg=semantic_scores(confusion, names, seen, edges))
+        if self._similarity is not None:
+            results["sem_seg_open"] = semantic_scores(confusion, names, seen, similarity=self._similarity)
+        self._report(results, confusion, seen)
+        return results
+
+    def _report(self, results: Scores, confusion: np.ndarray, seen: np.ndarray | None) -> None:
+        names, columns = self._class_names, {}
+        for task, scores in results.items():
+            prefix = "" if task == "sem_seg" else "open "
+            for key in ("IoU", "BoundaryIoU", "ACC"):
+                if f"{key}-{names[0]}" in scores:
+                    columns[prefix + key] = np.array([scores[f"{key}-{name}"] for name in names])
+            keys = ("mIoU(S)", "mIoU(U)") if "mIoU(S)" in scores else ("mIoU",)
+            line = ", ".join(f"{prefix}{key} {scores[key]:.3f}" for key in keys)
+            logger.info("Semantic segmentation: %s", line)
+            write_results(self._output_dir, f"{task}_evaluation", scores)
+        log_class_tables(logger, names, {key: columns[key] for key in ("IoU", "ACC")}, seen)
+        columns["pixels"] = confusion[:-1, :-1].sum(axis=0)
+        write_class_csv(self._output_dir, "sem_seg_evaluation", names, columns, seen)
+        if self._pictures:
+            draw_confusion(Path(self._output_dir, "sem_seg_confusion.png"), confusion, names)
+            draw_gallery(Path(self._output_dir, "sem_seg_worst.png"), self._worst, names, "mIoU")
 
     def _predicted_labels(self, output: dict[str, Any], path: str) -> np.ndarray:
         """Return (H, W) class ids."""
@@ -165,3 +240,19 @@ class SemSegEvaluator(DatasetEvaluator):
                 "the model was built for another vocabulary (DATASETS.TEST)"
             )
         return as_array(scores.argmax(0))
+
+    def _save(self, pred: np.ndarray, file_name: str) -> None:
+        dtype = np.uint8 if len(self._class_names) < 256 else np.uint16
+        with atomic_write(Path(self._output_dir, "sem_seg_predictions", f"{Path(file_name).stem}.png")) as path:
+            Image.fromarray(pred.astype(dtype)).save(path)
+
+
+def _image_miou(pred: np.ndarray, gt: np.ndarray, num_classes: int) -> float:
+    """mIoU of one image over its true classes; NaN if nothing is labelled."""
+    labelled = gt < num_classes
+    pred, gt = pred[labelled], gt[labelled]
+    hits = np.bincount(gt[pred == gt], minlength=num_classes)
+    true = np.bincount(gt, minlength=num_classes)
+    called = np.bincount(pred, minlength=num_classes)[:num_classes]
+    present = true > 0
+    return mean(hits[present] / (true + called - hits)[present])

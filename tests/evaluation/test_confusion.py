@@ -1,4 +1,4 @@
-"""Counting and merging."""
+"""Counting, buffering, saving and adding."""
 
 from __future__ import annotations
 
@@ -7,21 +7,44 @@ import pytest
 import torch
 
 from maskclippp.evaluation import confusion as module
-from maskclippp.evaluation.confusion import Counts, confusion_matrix
+from maskclippp.evaluation.confusion import ConfusionCounter, harmonic_mean
 from maskclippp.utils.errors import UserError
 
 
+def counted(pred, gt, num_classes: int, ignore_label: int | None = 255) -> np.ndarray:
+    counter = ConfusionCounter(num_classes)
+    counter.add(np.array(pred), np.array(gt), ignore_label, where="x.png")
+    return counter.matrix
+
+
 def test_counts_pairs_with_predictions_in_rows() -> None:
-    pred, gt = np.array([[0, 1, 1], [2, 2, 0]], np.uint8), np.array([[0, 1, 2], [2, 255, 255]], np.uint8)
     expected = np.zeros((4, 4), int)
     expected[[0, 1, 1, 2, 2, 0], [0, 1, 2, 2, 3, 3]] = 1
-    counted = confusion_matrix(pred, gt, 3, 255)
-    assert counted.dtype == np.int64 and (counted == expected).all()
+    matrix = counted(np.uint8([[0, 1, 1], [2, 2, 0]]), np.uint8([[0, 1, 2], [2, 255, 255]]), 3)
+    assert matrix.dtype == np.int64 and (matrix == expected).all()
 
 
 def test_16_bit_labels_do_not_overflow() -> None:
-    counted = confusion_matrix(np.array([846], np.uint16), np.array([845], np.uint16), 847, 65535)
-    assert counted[846, 845] == 1 and counted.sum() == 1
+    matrix = counted(np.array([846], np.uint16), np.array([845], np.uint16), 847, 65535)
+    assert matrix[846, 845] == 1 and matrix.sum() == 1
+
+
+@pytest.mark.parametrize("buffer", [1, 50, 1 << 20])
+def test_many_small_images_whatever_the_buffer(monkeypatch, buffer: int) -> None:
+    monkeypatch.setattr(module, "_BUFFER", buffer)
+    rng = np.random.default_rng(0)
+    counter, expected = ConfusionCounter(3), np.zeros((4, 4), int)
+    for size in rng.integers(0, 40, 30):
+        pred, gt = rng.integers(0, 4, size), rng.integers(0, 4, size)
+        counter.add(pred, gt)
+        np.add.at(expected, (pred, gt), 1)
+    assert counter._count <= max(buffer, 16) and (counter.matrix == expected).all()
+
+
+def test_the_ground_truth_of_the_caller_is_left_alone() -> None:
+    gt = np.array([0, 255], np.int32)
+    counted(np.array([1, 1]), gt, 3)
+    assert gt.tolist() == [0, 255]
 
 
 @pytest.mark.parametrize(
@@ -35,18 +58,19 @@ def test_16_bit_labels_do_not_overflow() -> None:
 )
 def test_wrong_input(pred, gt, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        confusion_matrix(np.array(pred), np.array(gt), 3, 255, where="x.png")
+        counted(pred, gt, 3)
 
 
-def test_two_ranks_merge_exactly(monkeypatch) -> None:
-    ranks = [Counts(), Counts(), Counts()]
-    ranks[0].add("a", np.array([[2**60 + 1]]))
-    ranks[1].add("a", np.array([[2]]))
-    ranks[1].add("b", np.array([[5]]))
-    ranks[1].set_seen(torch.tensor([True, False]))
-    monkeypatch.setattr(module.comm, "gather", lambda own, dst: ranks)
-    merged = ranks[0].gather()
-    assert merged.matrices["a"].item() == 2**60 + 3 and merged.matrices["b"].item() == 5
-    assert merged.seen.tolist() == [True, False]
-    monkeypatch.setattr(module.comm, "is_main_process", lambda: False)
-    assert ranks[1].gather() is None
+def test_states_add_up_exactly() -> None:
+    counter = ConfusionCounter(1)
+    for value in (2**60 + 1, 2):
+        counter.add_state(torch.full((2, 2), value))
+    counter.add(np.array([0]), np.array([0]))
+    state = counter.state_dict()
+    counter.add(np.array([0]), np.array([0]))
+    assert state[0, 0].item() == 2**60 + 4 and counter.matrix[0, 0] == 2**60 + 5
+
+
+def test_harmonic_mean() -> None:
+    assert harmonic_mean(20, 80) == pytest.approx(32) and harmonic_mean(0, 0) == 0
+    assert np.isnan(harmonic_mean(float("nan"), 1))

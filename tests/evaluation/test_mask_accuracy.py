@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from maskclippp.evaluation.confusion import Counts
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator, mask_accuracy_scores
 from maskclippp.utils.errors import UserError
 
-from .conftest import check_scores
+from .conftest import check_scores, split_over_ranks
 
 
 @pytest.mark.parametrize("name", ["eval_mask_acc", "eval_mask_acc_panoptic"])
@@ -30,11 +29,8 @@ def test_golden(golden_case, name: str) -> None:
 def test_two_ranks_give_what_one_gives(golden_case) -> None:
     case = golden_case("eval_mask_acc")
     outputs = case.outputs("mask_cls", "pred_classes")
-    ranks = [MaskAccEvaluator(case.classes) for _ in range(2)]
-    ranks[0].process(case.records[:1], outputs[:1])
-    ranks[1].process(case.records[1:], outputs[1:])
-    ranks[0]._counts = Counts.merge(rank._counts for rank in ranks)
-    check_scores(ranks[0].evaluate()["mask_acc"], case.expected)
+    joined = split_over_ranks(lambda: MaskAccEvaluator(case.classes), case.records, outputs)
+    check_scores(joined.evaluate()["mask_acc"], case.expected)
 
 
 def test_every_mask_counts_once_and_absent_classes_not_at_all() -> None:
@@ -82,6 +78,7 @@ def test_files_tables_and_reset(label_file, tmp_path, caplog) -> None:
     written = json.loads((tmp_path / "out/mask_acc_evaluation.json").read_text())
     assert written["MaskAcc-a,x"] == 100 and written["MaskAcc-b"] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "mask_acc_evaluation.csv",
         "mask_acc_evaluation.json",
         "mask_acc_evaluation.pth",
     ]

@@ -12,11 +12,10 @@ import torch
 from torch.nn import functional as F
 
 from maskclippp.evaluation.boundary import label_boundary
-from maskclippp.evaluation.confusion import Counts
 from maskclippp.evaluation.semantic import SemSegEvaluator, semantic_scores
 from maskclippp.utils.errors import UserError
 
-from .conftest import check_scores
+from .conftest import check_scores, split_over_ranks
 
 
 @pytest.mark.parametrize("as_scores", [False, True])
@@ -35,11 +34,8 @@ def test_golden(golden_case, as_scores: bool) -> None:
 def test_two_ranks_give_what_one_gives(golden_case) -> None:
     case = golden_case("eval_semantic")
     outputs = case.outputs("sem_seg_labels", "pred")
-    ranks = [SemSegEvaluator(case.classes) for _ in range(2)]
-    for index in range(len(outputs)):
-        ranks[index % 2].process([case.records[index]], [outputs[index]])
-    ranks[0]._counts = Counts.merge(rank._counts for rank in ranks)
-    check_scores(ranks[0].evaluate()["sem_seg"], case.expected)
+    joined = split_over_ranks(lambda: SemSegEvaluator(case.classes), case.records, outputs)
+    check_scores(joined.evaluate()["sem_seg"], case.expected)
 
 
 def test_scores_by_hand() -> None:
@@ -60,7 +56,9 @@ def test_scores_by_hand() -> None:
         *(f"IoU-{name}" for name in names),
         *("mACC", "pACC"),
         *(f"ACC-{name}" for name in names),
+        "hIoU",
     ]
+    assert scores["hIoU"] == pytest.approx(2 / (1 / scores["mIoU(S)"] + 1 / scores["mIoU(U)"]))
 
 
 def test_nothing_labelled_is_nan_without_warning(recwarn) -> None:
@@ -83,7 +81,7 @@ def test_boundary_of_many_classes_does_not_overflow(label_file) -> None:
     evaluator = SemSegEvaluator([str(index) for index in range(200)])
     record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
     evaluator.process([record], [{"sem_seg_labels": torch.tensor([[0, 0, 199], [2, 2, 7]])}])
-    assert evaluator._counts.matrices["boundary"][199].sum() == 1
+    assert evaluator._edges.matrix[199].sum() == 1
 
 
 def test_no_boundary_for_large_vocabularies(label_file) -> None:

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from ...evaluation.mask_accuracy import MaskAccEvaluator
+from ...evaluation.panoptic import PanopticEvaluator
+from ...evaluation.panoptic_matching import mean_quality
 from ...evaluation.semantic import SemSegEvaluator
 from .case import Case, Results, golden_kind
 
@@ -33,6 +35,42 @@ def mask_accuracy_panoptic(case: Case) -> Results:
 def semantic(case: Case) -> Results:
     """Predicted label maps."""
     yield from _run(case, SemSegEvaluator(case.meta["classes"], ignore_label=_ignore_label(case)), "sem_seg")
+
+
+@golden_kind("eval_panoptic", tolerance=1e-9)
+def panoptic(case: Case) -> Results:
+    """Predicted segments, with void and crowd."""
+    classes = {category["id"]: index for index, category in enumerate(case.meta["categories"])}
+    things = [classes[category["id"]] for category in case.meta["categories"] if category["isthing"]]
+    evaluator = PanopticEvaluator([category["name"] for category in case.meta["categories"]], things)
+    with tempfile.TemporaryDirectory() as folder:
+        for index, (truth, found) in enumerate(
+            zip(case.meta["gt_annotations"], case.meta["pred_annotations"], strict=True)
+        ):
+            path = Path(folder) / f"{index}.png"
+            _write_panoptic(path, case.input(f"gt_ids.{index}").numpy())
+            record = {"pan_seg_file_name": str(path), "segments_info": _contiguous(truth, classes)}
+            segments = case.input(f"pred_ids.{index}"), _contiguous(found, classes)
+            evaluator.process([record], [{"panoptic_seg": segments}])
+    qualities = evaluator.qualities
+    groups = {"All": range(len(classes)), "Things": things, "Stuff": sorted(set(classes.values()) - set(things))}
+    rows = {name: mean_quality(qualities, members) for name, members in groups.items()}
+    yield "pq_sq_rq_n", torch.tensor(list(rows.values()), dtype=torch.float64)
+    expected = {name: dict(zip(("pq", "sq", "rq", "n"), row, strict=True)) for name, row in rows.items()}
+    expected["per_class"] = {
+        str(class_id): dict(zip(("pq", "sq", "rq"), qualities[index, :3].tolist(), strict=True))
+        for class_id, index in classes.items()
+    }
+    yield "json.expected", expected
+
+
+def _write_panoptic(path: Path, ids: np.ndarray) -> None:
+    channels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1)
+    Image.fromarray(channels.astype(np.uint8)).save(path)
+
+
+def _contiguous(annotation: dict[str, Any], classes: dict[int, int]) -> list[dict[str, Any]]:
+    return [segment | {"category_id": classes[segment["category_id"]]} for segment in annotation["segments_info"]]
 
 
 def _ignore_label(case: Case) -> int:
