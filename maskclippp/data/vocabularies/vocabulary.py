@@ -52,29 +52,56 @@ def load_vocabulary(name_or_path: str | Path) -> Vocabulary:
     Raises:
         UserError: unknown name, unreadable file, malformed line, repeated id or class, no class at all.
     """
-    path = _find(str(name_or_path))
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read vocabulary {path}: {error}") from error
+    path = find_vocabulary(str(name_or_path))
+    vocabulary, problems = scan_vocabulary(path)
+    if vocabulary is None:
+        raise UserError(problems[0])
+    return vocabulary
+
+
+def scan_vocabulary(path: Path) -> tuple[Vocabulary | None, list[str]]:
+    """Read a vocabulary file; return it, or None and everything that is wrong with it, one line each.
+
+    Raises:
+        UserError: unreadable file.
+    """
     rows: dict[str, tuple[int, bool, tuple[str, ...]]] = {}
     line_of_id: dict[int, int] = {}
-    for number, line in enumerate(lines, start=1):
+    problems = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{path}, line {number}"
-        class_id, is_thing, synonyms = _parse_line(line, where)
+        try:
+            class_id, is_thing, synonyms = _parse_line(line, where)
+        except UserError as error:
+            problems.append(str(error))
+            continue
         entry = ",".join(synonyms)
         if entry in rows:
-            raise UserError(f"{where}: class '{synonyms[0]}' is listed twice with the same names; remove one line")
-        if class_id in line_of_id:
-            raise UserError(f"{where}: id {class_id} is already used in line {line_of_id[class_id]}; ids must differ")
-        line_of_id[class_id] = number
-        rows[entry] = (class_id, is_thing, synonyms)
-    if not rows:
-        raise UserError(f"vocabulary {path} has no classes; write 'id<TAB>thing|stuff<TAB>name, synonym' lines")
+            problems.append(f"{where}: class '{synonyms[0]}' is listed twice with the same names; remove one line")
+        elif class_id in line_of_id:
+            problems.append(f"{where}: id {class_id} is already used in line {line_of_id[class_id]}; ids must differ")
+        line_of_id.setdefault(class_id, number)
+        rows.setdefault(entry, (class_id, is_thing, synonyms))
+    if not rows and not problems:
+        problems.append(f"vocabulary {path} has no classes; write 'id<TAB>thing|stuff<TAB>name, synonym' lines")
+    if problems:
+        return None, problems
     ids, is_thing, names = zip(*rows.values(), strict=True)
-    return Vocabulary(path.stem, ids, is_thing, names)
+    return Vocabulary(path.stem, ids, is_thing, names), []
+
+
+def read_text(path: Path) -> str:
+    """Read a text file (UTF-8, with or without its mark).
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read vocabulary {path}: {error}") from error
 
 
 def split_synonyms(entry: str) -> list[str]:
@@ -132,7 +159,12 @@ def _clean_entry(entry: str, position: int) -> list[str]:
     return synonyms
 
 
-def _find(name_or_path: str) -> Path:
+def find_vocabulary(name_or_path: str) -> Path:
+    """Return the file of a shipped vocabulary, or a path as it is.
+
+    Raises:
+        UserError: neither a path nor the name of a shipped vocabulary.
+    """
     if name_or_path.endswith(".tsv") or "/" in name_or_path:
         return Path(name_or_path).expanduser()
     valid = builtin_vocabularies()

@@ -1,0 +1,129 @@
+"""Check a vocabulary file or a class list, and tell what of it training has seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskclippp.data.vocabularies.vocabulary import (
+    Vocabulary,
+    find_vocabulary,
+    parse_class_list,
+    read_text,
+    scan_vocabulary,
+    seen_classes,
+    split_synonyms,
+)
+from maskclippp.utils.errors import UserError
+
+SHOWN = 5
+
+
+@dataclass
+class VocabularyReport:
+    """What was found.
+
+    Attributes:
+        name: as it was asked for.
+        vocabulary: the classes; None if they cannot be used.
+        is_list: a plain class list, which knows no ids and no things.
+        problems: why it cannot be used, or names that will not do what they seem to.
+        notes: what is allowed and may still be a mistake.
+    """
+
+    name: str
+    vocabulary: Vocabulary | None = None
+    is_list: bool = False
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """A summary line, and one for each problem and note."""
+        rows = [f"  problem: {problem}" for problem in self.problems] + [f"  note: {note}" for note in self.notes]
+        return [f"{self.name}: {self._summary()}{' FAIL' if self.problems else ' OK'}", *rows]
+
+    def _summary(self) -> str:
+        if self.vocabulary is None:
+            return "no usable vocabulary,"
+        names = sum(len(synonyms) for synonyms in self.vocabulary.names)
+        things = "class list" if self.is_list else f"{sum(self.vocabulary.is_thing)} things"
+        return f"{len(self.vocabulary)} classes, {names} names, {things},"
+
+
+def read_classes(name_or_path: str) -> Vocabulary:
+    """Read a shipped vocabulary by name, a ``.tsv`` file, or any other file as a plain class list.
+
+    A class list has one class on each line (or between semicolons), synonyms separated by commas; its ids are
+    positions and none of its classes is a thing.
+
+    Raises:
+        UserError: it cannot be used; with all problems of a ``.tsv`` file.
+    """
+    report = check_vocabulary(name_or_path)
+    if report.vocabulary is None:
+        raise UserError("; ".join(report.problems))
+    return report.vocabulary
+
+
+def check_vocabulary(name_or_path: str, num_classes: int | None = None) -> VocabularyReport:
+    """Check a shipped vocabulary, a ``.tsv`` file or a class list.
+
+    Args:
+        name_or_path: see :func:`read_classes`.
+        num_classes: how many it must have.
+    """
+    report = VocabularyReport(name_or_path)
+    try:
+        _read(name_or_path, report)
+    except UserError as error:
+        report.problems.append(str(error))
+    if report.vocabulary is not None:
+        _check_names(report.vocabulary, report)
+        if num_classes not in (None, len(report.vocabulary)):
+            report.problems.append(f"{len(report.vocabulary)} classes, expected {num_classes}")
+    return report
+
+
+def compare_with(vocabulary: Vocabulary, trained: Vocabulary) -> tuple[list[str], list[str]]:
+    """Return the first names of the classes that training with another vocabulary has seen, and of the others."""
+    flags = seen_classes(vocabulary.class_entries, trained.class_entries)
+    pairs = list(zip(vocabulary.names, flags, strict=True))
+    return [names[0] for names, seen in pairs if seen], [names[0] for names, seen in pairs if not seen]
+
+
+def _read(name_or_path: str, report: VocabularyReport) -> None:
+    path = Path(name_or_path).expanduser()
+    report.is_list = path.suffix != ".tsv" and path.is_file()
+    if not report.is_list:
+        report.vocabulary, report.problems = scan_vocabulary(find_vocabulary(name_or_path))
+        return
+    try:
+        entries = parse_class_list(read_text(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    names = tuple(tuple(split_synonyms(entry)) for entry in entries)
+    report.vocabulary = Vocabulary(path.stem, tuple(range(len(names))), (False,) * len(names), names)
+
+
+def _check_names(vocabulary: Vocabulary, report: VocabularyReport) -> None:
+    blank = [name for names in vocabulary.names for name in names if name != name.strip()]
+    if blank:
+        report.problems.append(f"blanks around {_some(map(repr, blank))}: names are compared letter by letter")
+    repeated = [names[0] for names in vocabulary.names if len(set(names)) < len(names)]
+    if repeated:
+        report.notes.append(f"a name is repeated, and counts twice, within {_some(repeated)}")
+    owners = Counter(name for names in vocabulary.names for name in dict.fromkeys(names))
+    shared = [name for name, count in owners.items() if count > 1]
+    if shared:
+        report.notes.append(f"names of several classes, which cannot be told apart by them: {_some(shared)}")
+    first, last = min(vocabulary.ids), max(vocabulary.ids)
+    gaps = sorted(set(range(first, last + 1)) - set(vocabulary.ids))
+    if gaps:
+        report.notes.append(f"{len(gaps)} ids between {first} and {last} are unused: {_some(map(str, gaps))}")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
