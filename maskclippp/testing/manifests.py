@@ -20,6 +20,7 @@ from ..engine.optimizer import checkpoint_names
 from ..utils.checkpoint_io import compare_keys
 from ..utils.errors import UserError
 from ..utils.weights import without_weights
+from .generator_manifests import PUBLISHED, check_generator
 
 # The parts that a checkpoint of MaskCLIP++ does not hold.
 WITHOUT_GENERATOR = (
@@ -66,13 +67,16 @@ def check_manifest(path: Path) -> Verdict:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         config = manifest.get("details", {}).get("config", "")
-        if "maskclippp" not in Path(config).name:
-            return Verdict(path.stem, "UNSUPPORTED", "not a checkpoint of MaskCLIP++")
-        problems = find_problems(build_on_meta(f"configs/{config}"), manifest)
+        summary = f"{manifest['num_keys']} keys"
+        if path.stem in PUBLISHED:
+            problems, summary = check_generator(PUBLISHED[path.stem], manifest)
+        elif "maskclippp" in Path(config).name:
+            problems = find_problems(build_on_meta(f"configs/{config}"), manifest)
+        else:
+            return Verdict(path.stem, "UNSUPPORTED", "not a checkpoint of MaskCLIP++ or of a mask generator")
     except Exception as error:  # one bad manifest must not end the run
         problems = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
-    count = f"{manifest['num_keys']} keys" if not problems else "; ".join(problems)
-    return Verdict(path.stem, "FAIL" if problems else "OK", count)
+    return Verdict(path.stem, "FAIL", "; ".join(problems)) if problems else Verdict(path.stem, "OK", summary)
 
 
 def build_on_meta(config: str) -> nn.Module:
