@@ -5,6 +5,9 @@ mask-embed   image tokens through plain attention and mask tokens as a Q x hw cr
              one attention with a full (Q + L) x (Q + L) bias per block and head
 mask-cost    our mask embeddings against plain CLIP's image embedding
 text         sentences cut after the longest one's end token, against the whole context of 77
+postprocess  the label map of a picture from 847 classes' scores, tile by tile, against all class maps at once
+mask-chain   a generator's masks brought to the patch grid in one step, against all resizes one after the other
+deform-attn  deformable attention at 800 x 1088, against grid_sample level by level with all samples stacked
 train-step   both at once in a training step (attention of both towers, or with --text frozen of one, LinearPSM, AdamW)
 
 By default a ViT-B/16 with random weights sees two pictures of 448 x 448 pixels with 10 masks each; mask tokens run
@@ -44,6 +47,9 @@ def main() -> None:
     parser.add_argument("--blocks-with-masks", type=int, default=defaults.blocks_with_masks)
     parser.add_argument("--text", choices=("tuned", "frozen"), default=defaults.text, help="text tower of a train-step")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default=defaults.precision)
+    parser.add_argument(
+        "--output-size", type=_size, default=defaults.output_size, metavar="HxW", help="of a label map (512x683)"
+    )
     parser.add_argument("--device", default=defaults.device)
     options = vars(parser.parse_args())
     job, path, repeats, threads = (options.pop(key) for key in ("job", "json", "repeats", "threads"))
@@ -56,6 +62,11 @@ def main() -> None:
     if path:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = text.split("x")
+    return int(height), int(width)
 
 
 if __name__ == "__main__":

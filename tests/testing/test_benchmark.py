@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from maskclippp.testing.benchmark import measure, report
-from maskclippp.testing.benchmark.jobs import JOBS, VARIANTS, Settings, build
+from maskclippp.testing.benchmark.jobs import JOBS, build
 from maskclippp.testing.benchmark.measure import largest_difference
+from maskclippp.testing.benchmark.settings import VARIANTS, Settings
 from tests.common import run_door
 
 SMALL = Settings(size="tiny", image_size=64, masks=3, classes=4)

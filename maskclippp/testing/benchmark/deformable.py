@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...mask_generators.deformable_attention import deformable_attention
-
-if TYPE_CHECKING:
-    from .jobs import Settings
+from .settings import Run, Settings
 
 SHAPES = [(25, 34), (50, 68), (100, 136)]
 """Strides 32, 16 and 8 of a picture of 800 x 1088 pixels."""
@@ -34,7 +29,7 @@ def per_level_grid_sample(value: Tensor, shapes: list[tuple[int, int]], location
     return total.view(batch, heads * dim, queries).transpose(1, 2).contiguous()
 
 
-def deform_attn(variant: str, settings: Settings) -> Callable[[], dict[str, Tensor]]:
+def deform_attn(variant: str, settings: Settings) -> Run:
     """One attention of the pixel decoder at 800 x 1088, without gradients; every position of the pyramid is a query."""
     value, locations, weights = (x.to(settings.device) for x in _inputs(settings.batch))
     attention = deformable_attention if variant == "ours" else per_level_grid_sample

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
@@ -11,7 +10,6 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from ...criteria.mask_cross_entropy import ReweightCELoss
-from ...data.vocabularies import load_vocabulary
 from ...data.vocabularies.templates import get_templates
 from ...methods import MaskCLIPpp
 from ...methods.tasks import TaskInference
@@ -22,62 +20,10 @@ from ...text_encoders.open_clip_text import CLIPTextEncoder
 from ...utils.open_clip_models import create_clip, create_tokenizer
 from ...visual_encoders.eva_vit import EVACLIPViT
 from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
-from ..tiny_clip import TINY_CLIP, register_model
+from .deformable import deform_attn
 from .naive import NaiveCLIPViT, NaiveEVACLIPViT, PaddedTextEncoder
-
-VARIANTS = ("ours", "naive")
-VOCABULARY = "coco_stuff_171"
-MODELS = {"tiny": "", "base": "ViT-B-16", "eva-base": "EVA02-B-16", "eva-large": "EVA02-L-14-336"}
-Run = Callable[[], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How large the job is.
-
-    Attributes:
-        size: a key of ``MODELS``: open_clip architectures with random weights, and "tiny", one for tests.
-        image_size: side of the square pictures in pixels.
-        batch: pictures.
-        masks: per picture.
-        classes: names, taken from COCO-Stuff; at most 171.
-        templates: sentences per name, "t1" or "t14".
-        blocks_with_masks: the last so many blocks have mask tokens; 3 of 12 is MASK_PRIOR_BEG 10.
-        text: "tuned" or "frozen" in a training step.
-        precision: "float32", or "bfloat16" for autocast.
-        device: of torch.
-    """
-
-    size: str = "base"
-    image_size: int = 448
-    batch: int = 2
-    masks: int = 10
-    classes: int = 171
-    templates: str = "t1"
-    blocks_with_masks: int = 3
-    text: str = "tuned"
-    precision: str = "float32"
-    device: str = "cpu"
-
-    @property
-    def model_name(self) -> str:
-        """Architecture that open_clip knows."""
-        return MODELS[self.size] or register_model(TINY_CLIP)
-
-    @property
-    def is_eva(self) -> bool:
-        """Whether the towers are EVA's."""
-        return self.model_name.startswith("EVA")
-
-    def autocast(self) -> torch.autocast:
-        """The context of the precision."""
-        device = self.device.split(":")[0]
-        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    @property
-    def class_names(self) -> list[str]:
-        """The first name of each class."""
-        return [names[0] for names in load_vocabulary(VOCABULARY).names[: self.classes]]
+from .postprocess import mask_chain, postprocess
+from .settings import Run, Settings
 
 
 def build(job: str, variant: str, settings: Settings) -> Run:
@@ -156,6 +102,9 @@ JOBS: dict[str, Callable[[str, Settings], Run]] = {
     "mask-cost": mask_cost,
     "text": text,
     "train-step": train_step,
+    "postprocess": postprocess,
+    "mask-chain": mask_chain,
+    "deform-attn": deform_attn,
 }
 
 

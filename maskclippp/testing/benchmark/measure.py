@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .jobs import VARIANTS, Run, Settings, build
+from .jobs import build
+from .settings import VARIANTS, Run, Settings
 
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = Path("/proc/self/clear_refs")

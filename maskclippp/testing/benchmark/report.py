@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from .jobs import VARIANTS, Settings, build
+from .jobs import build
 from .measure import interleaved_times, largest_difference, peak_memory, summary
+from .settings import VARIANTS, Settings
 
 # What the second variant is called, where it is not a plain way to the same result.
 BASELINES = {"mask-cost": "plain"}
