@@ -14,7 +14,7 @@ from maskclippp.utils.errors import UserError
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are decoded."""
 
-_DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error)
+DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error)
 
 
 def read_image(path: str | Path, image_format: str = "RGB") -> np.ndarray:
@@ -51,7 +51,7 @@ def decode(path: str | Path) -> Image.Image:
         raise UserError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: {error}; at most {MAX_PIXELS} pixels are read") from error
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         found = f"cannot be read as an image ({_size_of(path)}): {error}"
         raise UserError(f"{path}: {found}; make or copy it again") from error
     if too_large:

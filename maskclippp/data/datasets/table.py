@@ -247,8 +247,5 @@ def _all_rows() -> Iterator[DatasetRow]:
     yield from mess.rows()
 
 
-_WAIT = {"coco_things_80", "coco_base48", "coco_novel17", "coco_instances65", "mapillary_vistas_65", "lvis_1203"}  # TEMP
-from maskclippp.data.vocabularies import builtin_vocabularies
-_WAIT -= set(builtin_vocabularies())
-DATASETS: dict[str, DatasetRow] = {row.name: row for row in _all_rows() if row.vocabulary not in _WAIT}
+DATASETS: dict[str, DatasetRow] = {row.name: row for row in _all_rows()}
 """All datasets by name."""

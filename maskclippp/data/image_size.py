@@ -1,0 +1,28 @@
+"""The size of a picture from the head of its file, without decoding it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from maskclippp.data.images import DECODER_ERRORS
+from maskclippp.utils.errors import UserError
+
+_SIDEWAYS = (5, 6, 7, 8)
+
+
+def image_size_hw(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) of a picture as :func:`maskclippp.data.images.read_image` would return it.
+
+    Raises:
+        UserError: file missing or not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as an image: {error}; make or copy it again") from error

@@ -1,0 +1,121 @@
+"""Cityscapes (fine): training ids and panoptic files, as cityscapesScripts defines them, from its label PNGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
+
+from maskclippp.data.annotations import read_label_map
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.preparation.files import (
+    Job,
+    LabelFile,
+    check_count,
+    convert,
+    existing,
+    lookup,
+    present_splits,
+    verify,
+    write_image,
+)
+from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.panoptic import image_entry, make_panoptic_set, segment_entry
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError
+
+_IGNORED = 255
+_FIRST_INSTANCE = 1000
+_NUM_LABELS = 34
+_LABELS, _INSTANCES, _TRAIN = "_gtFine_labelIds.png", "_gtFine_instanceIds.png", "_gtFine_labelTrainIds.png"
+
+
+def prepare(options: Options) -> None:
+    """Write ``*_labelTrainIds.png`` beside the label PNGs, and ``gtFine/cityscapes_panoptic_{train,val}`` with JSON.
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    root = options.root / "cityscapes/gtFine"
+    for split in present_splits({split: [root / split] for split in ("val", "train")}):
+        stems = list(_stems(root / split, split, options))
+        _prepare_labels(stems, split, options)
+        _prepare_panoptic(stems, root, split, options)
+
+
+def _stems(folder: Path, split: str, options: Options) -> Iterator[Path]:
+    """Yield ``<city>/<city>_<sequence>_<frame>`` of all pictures; each has label and instance ids."""
+    files = sorted(path for path in folder.glob(f"*/*{_LABELS}") if not path.name.startswith("."))
+    published = DATASETS[f"openvocab_cityscapes_fine_panoptic_{split}"].num_images
+    check_count(folder, len(files), published, options)
+    for path in files:
+        stem = path.with_name(path.name.removesuffix(_LABELS))
+        instances = path.with_name(f"{stem.name}{_INSTANCES}")
+        if not instances.exists():
+            raise UserError(f"{instances}: missing; unpack gtFine again")
+        yield stem
+
+
+def _named(stem: Path, ending: str) -> Path:
+    return stem.with_name(f"{stem.name}{ending}")
+
+
+def _prepare_labels(stems: list[Path], split: str, options: Options) -> None:
+    jobs = [Job(_named(stem, _LABELS), _named(stem, _TRAIN)) for stem in stems]
+    convert(_write_labels, jobs, options, f"training ids, {split}")
+    images = options.root / "cityscapes/leftImg8bit" / split
+    files = [
+        LabelFile(job.target, existing(images / stem.parent.name / f"{stem.name}_leftImg8bit.png"))
+        for job, stem in zip(jobs, stems, strict=True)
+    ]
+    num_classes = len(load_vocabulary("cityscapes_19"))
+    verify(files, num_classes=num_classes, ignore_label=_IGNORED, options=options, title=f"training ids, {split}")
+
+
+def _write_labels(job: Job) -> None:
+    labels = read_label_map(job.source, num_classes=_NUM_LABELS)
+    write_image(_training_ids()[labels].astype(np.uint8), job.target)
+
+
+@lru_cache(maxsize=1)
+def _training_ids() -> np.ndarray:
+    """Return training id by label id (34,)."""
+    ids = load_vocabulary("cityscapes_19").ids
+    return lookup({label: index for index, label in enumerate(ids)}, size=_NUM_LABELS, default=_IGNORED)
+
+
+def _prepare_panoptic(stems: list[Path], root: Path, split: str, options: Options) -> None:
+    folder = root / f"cityscapes_panoptic_{split}"
+    jobs = [Job(_named(stem, _INSTANCES), folder / f"{stem.name}_gtFine_panoptic.png", stem.name) for stem in stems]
+    keys = ("id", "name", "color", "isthing")
+    categories = [{key: entry[key] for key in keys} for entry in CITYSCAPES_CATEGORIES]
+    json_file = root / f"cityscapes_panoptic_{split}.json"
+    make_panoptic_set(_describe_segments, jobs, json_file, categories, options, f"panoptic, {split}")
+
+
+def _describe_segments(job: Job) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
+    """Return segment ids (H, W), image entry and segments of an instance map."""
+    ids = read_label_map(job.source)
+    evaluated, things = _evaluated_labels()
+    canvas, segments = np.zeros(ids.shape, dtype=np.int32), []
+    for segment_id in np.unique(ids).tolist():
+        is_group = segment_id < _FIRST_INSTANCE
+        label = segment_id if is_group else segment_id // _FIRST_INSTANCE
+        if label in evaluated:
+            mask = ids == segment_id
+            canvas[mask] = segment_id
+            # Things that are not told apart are a crowd; stuff never is.
+            segments.append(segment_entry(mask, segment_id, label, is_crowd=is_group and label in things))
+    return canvas, image_entry(job.details, f"{job.details}_gtFine_leftImg8bit.png", ids.shape), segments
+
+
+@lru_cache(maxsize=1)
+def _evaluated_labels() -> tuple[frozenset[int], frozenset[int]]:
+    """Return the label ids that count, and those of them that are things."""
+    vocabulary = load_vocabulary("cityscapes_19")
+    things = (label for label, thing in zip(vocabulary.ids, vocabulary.is_thing, strict=True) if thing)
+    return frozenset(vocabulary.ids), frozenset(things)

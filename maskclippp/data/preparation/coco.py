@@ -1,0 +1,162 @@
+"""COCO 2017: label maps from panoptic annotations and from COCO-Stuff, and instance files of class splits."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
+from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.datasets.table import COCO_OVS_PARTS, DATASETS
+from maskclippp.data.preparation.files import (
+    Job,
+    LabelFile,
+    check_count,
+    convert,
+    existing,
+    keep_existing,
+    list_files,
+    lookup,
+    present_splits,
+    verify,
+    write_image,
+    write_json,
+)
+from maskclippp.data.preparation.options import Options
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_SPLITS = ("val", "train")
+_IGNORED = 255
+_UNUSED_STUFF_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
+"""Ids of COCO-Stuff's numbering that are no class; a few pixels may have them."""
+
+
+def prepare_semantic_from_panoptic(options: Options) -> None:
+    """Write ``coco/panoptic_semseg_{train,val}2017``: class 0 to 132, 255 where no segment is.
+
+    Crowd segments count. Pixels whose id the JSON file does not list are 255.
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    rows = {split: DATASETS[f"openvocab_coco_2017_{split}_panoptic_with_sem_seg"] for split in _SPLITS}
+    root = options.root
+    needed = {split: [root / row.panoptic_json, root / row.panoptic_root] for split, row in rows.items()}
+    for split in present_splits(needed):
+        row = rows[split]
+        pairs = keep_existing(_panoptic_pngs(row, root), row.panoptic_json, options)
+        check_count(root / row.panoptic_root, len(pairs), row.num_images, options)
+        jobs = [Job(path, root / row.sem_seg_root / path.name, details) for details, path in pairs]
+        title = f"label maps, {split}2017"
+        convert(_write_labels_of_segments, jobs, options, title)
+        _verify(jobs, row, options, title)
+
+
+def prepare_stuff(options: Options) -> None:
+    """Write ``coco/stuffthingmaps_detectron2/{train,val}2017`` from COCO-Stuff's pixel maps: class 0 to 170, or 255.
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    rows = {split: DATASETS[f"openvocab_coco_2017_{split}_stuff_sem_seg"] for split in _SPLITS}
+    sources = {split: options.root / f"coco/stuffthingmaps/{split}2017" for split in _SPLITS}
+    for split in present_splits({split: [folder] for split, folder in sources.items()}):
+        files, row = list_files(sources[split], ".png"), rows[split]
+        check_count(sources[split], len(files), row.num_images, options)
+        jobs = [Job(path, options.root / row.sem_seg_root / path.name) for path in files]
+        title = f"COCO-Stuff, {split}2017"
+        convert(_write_stuff_labels, jobs, options, title)
+        _verify(jobs, row, options, title)
+
+
+def prepare_class_splits(options: Options) -> None:
+    """Write ``coco/annotations/ov_split_48_17``: the instance files cut down to 48, 17 and 65 classes (MasQCLIP).
+
+    Pictures without an annotation of these classes are left out; the order is kept.
+
+    Raises:
+        UserError: missing or broken files.
+    """
+    sources = {split: options.root / f"coco/annotations/instances_{split}2017.json" for split in _SPLITS}
+    for split in present_splits({split: [path] for split, path in sources.items()}):
+        rows = [DATASETS[f"coco_instance_{split}_{part}"] for part in COCO_OVS_PARTS]
+        todo = [row for row in rows if options.overwrite or not (options.root / row.instances_json).exists()]
+        content = read_json(sources[split]) if todo else None
+        for row in rows:
+            target = options.root / row.instances_json
+            if row in todo:
+                write_json(_keep_classes(content, row, sources[split]), target)
+            logger.info("%s: %s", target.name, "made" if row in todo else "is there")
+
+
+def _verify(jobs: list[Job], row: DatasetRow, options: Options, title: str) -> None:
+    images = options.root / row.image_root
+    files = [LabelFile(job.target, existing(images / f"{job.target.stem}.jpg")) for job in jobs]
+    num_classes = len(load_vocabulary(row.vocabulary))
+    verify(files, num_classes=num_classes, ignore_label=_IGNORED, options=options, title=title)
+
+
+def _panoptic_pngs(row: DatasetRow, root: Path) -> list[tuple[dict[int, int], Path]]:
+    """Return for every picture {segment id: class} and its panoptic PNG."""
+    json_file = root / row.panoptic_json
+    classes = {class_id: index for index, class_id in enumerate(load_vocabulary(row.vocabulary).ids)}
+    content, found = read_json(json_file), []
+    try:
+        for annotation in content["annotations"]:
+            segments = {}
+            for segment in annotation["segments_info"]:
+                if segment["category_id"] not in classes:
+                    where = f"{json_file}, image {annotation['image_id']}"
+                    raise UserError(f"{where}: category_id {segment['category_id']} is none of COCO panoptic's classes")
+                segments[segment["id"]] = classes[segment["category_id"]]
+            found.append((segments, root / row.panoptic_root / Path(annotation["file_name"]).name))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{json_file}: not a COCO panoptic file, annotation {len(found)}: {error!r}") from error
+    return found
+
+
+def _write_labels_of_segments(job: Job) -> None:
+    ids = read_panoptic_ids(job.source)
+    present, position = np.unique(ids, return_inverse=True)
+    classes = np.array([job.details.get(segment, _IGNORED) for segment in present.tolist()], dtype=np.uint8)
+    write_image(classes[position.reshape(ids.shape)], job.target)
+
+
+def _write_stuff_labels(job: Job) -> None:
+    raw = read_label_map(job.source, num_classes=256)
+    labels = _stuff_table()[raw]
+    if (labels < 0).any():
+        values = ", ".join(map(str, np.unique(raw[labels < 0])[:5]))
+        raise UserError(f"{job.source}: value {values}; COCO-Stuff's pixel maps hold 0 to 181, and 255")
+    write_image(labels.astype(np.uint8), job.target)
+
+
+@lru_cache(maxsize=1)
+def _stuff_table() -> np.ndarray:
+    """Return class by raw value (256,); raw values are ids minus 1, and -1 is the class of impossible ones."""
+    vocabulary = load_vocabulary("coco_stuff_171")
+    unlabelled = dict.fromkeys([_IGNORED, *(unused - 1 for unused in _UNUSED_STUFF_IDS)], _IGNORED)
+    return lookup({i - 1: index for index, i in enumerate(vocabulary.ids)} | unlabelled, size=256, default=-1)
+
+
+def _keep_classes(content: Any, row: DatasetRow, source: Path) -> dict[str, Any]:
+    """Return an instance file with the classes of a row only."""
+    wanted = set(load_vocabulary(row.vocabulary).ids)
+    try:
+        categories = [category for category in content["categories"] if category["id"] in wanted]
+        annotations = [entry for entry in content["annotations"] if entry["category_id"] in wanted]
+        owners = {entry["image_id"] for entry in annotations}
+        images = [image for image in content["images"] if image["id"] in owners]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{source}: not a COCO instance file: {error!r}") from error
+    if len(categories) != len(wanted):
+        raise UserError(f"{source}: has {len(categories)} of the {len(wanted)} classes of {row.vocabulary}")
+    kept = {key: content[key] for key in ("info", "licenses") if key in content}
+    return kept | {"images": images, "annotations": annotations, "categories": categories}

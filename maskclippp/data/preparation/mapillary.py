@@ -1,0 +1,50 @@
+"""Mapillary Vistas v1.2 (validation): nothing to convert; the panoptic JSON gets the place where it is looked for."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.preparation.files import (
+    Job,
+    LabelFile,
+    check_count,
+    convert,
+    copy_file,
+    keep_existing,
+    list_files,
+    present_splits,
+    verify,
+)
+from maskclippp.data.preparation.options import Options
+from maskclippp.data.vocabularies import load_vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(options: Options) -> None:
+    """Check label maps against pictures; copy ``panoptic/panoptic_2018.json`` one folder up if it is only there.
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    row = DATASETS["openvocab_mapillary_vistas_panoptic_val"]
+    images, labels = options.root / row.image_root, options.root / row.sem_seg_root
+    segments, json_file = options.root / row.panoptic_root, options.root / row.panoptic_json
+    packed = segments / json_file.name
+    source = json_file if json_file.exists() else packed
+    present_splits({"Mapillary Vistas, validation": [images, labels, segments, source]})
+    pictures = list_files(images, ".jpg")
+    check_count(images, len(pictures), row.num_images, options)
+    pairs = keep_existing([(path, labels / f"{path.stem}.png") for path in pictures], str(labels), options)
+    keep_existing([(path, segments / f"{path.stem}.png") for path in pictures], str(segments), options)
+    if source is packed:
+        convert(copy_file, [Job(Path(packed), json_file)], options, json_file.name)
+    verify(
+        [LabelFile(label, image) for image, label in pairs],
+        num_classes=len(load_vocabulary(row.vocabulary)),
+        ignore_label=row.ignore_label,
+        options=options,
+        title="label maps, validation",
+    )

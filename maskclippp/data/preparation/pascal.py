@@ -1,0 +1,177 @@
+"""PASCAL VOC 2012 (20 and 21 classes) and PASCAL Context (59 and 459 classes)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from maskclippp.data.annotations import read_json, read_label_map
+from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.preparation.files import (
+    Job,
+    LabelFile,
+    check_count,
+    convert,
+    copy_file,
+    keep_existing,
+    lookup,
+    present_splits,
+    read_stems,
+    verify,
+    write_image,
+)
+from maskclippp.data.preparation.options import Options
+from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.utils.errors import UserError
+
+_SPLITS = ("train", "val")
+_VOC, _CONTEXT = Path("VOCdevkit/VOC2012"), Path("VOCdevkit/VOC2010")
+_VOID = 255
+_CONTEXT_CLASSES, _CONTEXT_VOID = 459, 65535
+
+# Ids of the 59 classes, in their order, among the 459.
+_CONTEXT_59_IDS = (
+    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
+    *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
+    *(397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
+)
+
+_MAT_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, EOFError),
+    *(MatReadError, struct.error, zlib.error),
+)
+
+
+def prepare_voc(options: Options) -> None:
+    """Write ``pascal_voc_d2``: pictures, label maps of 21 classes (0 is background) and of 20 (background ignored).
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    root = options.root / _VOC
+    lists = {split: root / f"ImageSets/Segmentation/{split}.txt" for split in _SPLITS}
+    shared = [root / "JPEGImages", root / "SegmentationClass"]
+    for split in present_splits({split: [path, *shared] for split, path in lists.items()}):
+        stems = read_stems(lists[split])
+        for name, function in (("pascal21", _write_voc_21), ("pascal20", _write_voc_20)):
+            row = DATASETS[f"openvocab_{name}_sem_seg_{split}"]
+            maps = {stem: root / f"SegmentationClass/{stem}.png" for stem in stems}
+            _prepare(row, function, maps, root / "JPEGImages", options, f"{name}, {split}")
+
+
+def prepare_context_59(options: Options) -> None:
+    """Write ``pascal_ctx_d2`` with label maps of 59 classes; all else is ignored (255).
+
+    The labels are those of the 59 classes in the 459-class label maps (``trainval/*.mat``).
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    _prepare_context("pascal_ctx59", _write_context_59, options)
+
+
+def prepare_context_459(options: Options) -> None:
+    """Write ``pascal_ctx_d2`` with label maps of 459 classes (16 bit); unlabelled pixels are 65535.
+
+    Raises:
+        UserError: missing, broken or surplus files.
+    """
+    _prepare_context("pascal_ctx459", _write_context_459, options)
+
+
+def _prepare_context(name: str, function, options: Options) -> None:
+    root = options.root / _CONTEXT
+    present_splits({"PASCAL Context": [root / "JPEGImages", root / "trainval"]})
+    for split in _SPLITS:
+        row = DATASETS[f"openvocab_{name}_sem_seg_{split}"]
+        maps = {stem: root / f"trainval/{stem}.mat" for stem in _context_stems(root, split)}
+        _prepare(row, function, maps, root / "JPEGImages", options, f"{name}, {split}")
+
+
+def _context_stems(root: Path, split: str) -> list[str]:
+    """Return the pictures of a split, from VOC 2010's list or else from the published JSON file.
+
+    Both hold the same 4998 and 5105 pictures; the JSON file is hundreds of megabytes large.
+    """
+    listed, json_file = root / f"ImageSets/Main/{split}.txt", root / "trainval_merged.json"
+    if listed.exists():
+        return read_stems(listed)
+    if not json_file.exists():
+        raise UserError(
+            f"{listed}: missing, and so is {json_file.name}; one of them has to tell the pictures of '{split}'"
+        )
+    try:
+        return [Path(image["file_name"]).stem for image in read_json(json_file)["images"] if image["phase"] == split]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{json_file}: not the file of PASCAL in Detail: {error!r}; download it again") from error
+
+
+def _prepare(row: DatasetRow, function, maps: dict[str, Path], images: Path, options: Options, title: str) -> None:
+    """Copy the pictures of a split, convert its label maps and check them."""
+    pictures = keep_existing([(stem, images / f"{stem}.jpg") for stem in maps], title, options)
+    sources = keep_existing([(stem, maps[stem]) for stem, _ in pictures], title, options)
+    check_count(images, len(sources), row.num_images, options)
+    there, root = dict(pictures), options.root
+    copies = [Job(there[stem], root / row.image_root / f"{stem}.jpg") for stem, _ in sources]
+    convert(copy_file, copies, options, f"pictures, {title}")
+    jobs = [Job(path, root / row.sem_seg_root / f"{stem}.{row.label_ext}") for stem, path in sources]
+    convert(function, jobs, options, title)
+    verify(
+        [LabelFile(job.target, copy.target) for job, copy in zip(jobs, copies, strict=True)],
+        num_classes=len(load_vocabulary(row.vocabulary)),
+        ignore_label=row.ignore_label,
+        options=options,
+        title=title,
+    )
+
+
+def _write_voc_21(job: Job) -> None:
+    write_image(_read_voc(job.source).astype(np.uint8), job.target)
+
+
+def _write_voc_20(job: Job) -> None:
+    labels = (_read_voc(job.source) - 1).astype(np.uint8)  # background 0 becomes 255
+    write_image(np.where(labels == _VOID - 1, np.uint8(_VOID), labels), job.target)
+
+
+def _read_voc(path: Path) -> np.ndarray:
+    return read_label_map(path, num_classes=21, ignore_label=_VOID)
+
+
+def _write_context_59(job: Job) -> None:
+    write_image(_table_59()[_read_label_mat(job.source)].astype(np.uint8), job.target)
+
+
+def _write_context_459(job: Job) -> None:
+    write_image((_read_label_mat(job.source).astype(np.int32) - 1).astype(np.uint16), job.target)  # 0 becomes 65535
+
+
+@lru_cache(maxsize=1)
+def _table_59() -> np.ndarray:
+    """Return class by raw id (460,)."""
+    classes = {raw: index for index, raw in enumerate(_CONTEXT_59_IDS)}
+    return lookup(classes, size=_CONTEXT_CLASSES + 1, default=_VOID)
+
+
+def _read_label_mat(path: Path) -> np.ndarray:
+    """Read a label map (H, W) of ids 0 to 459 from a MATLAB file.
+
+    Raises:
+        UserError: unreadable file, no ``LabelMap`` in it, ids out of range.
+    """
+    try:
+        labels = loadmat(path, variable_names=["LabelMap"])["LabelMap"]
+    except _MAT_ERRORS as error:
+        raise UserError(f"{path}: cannot be read as a MATLAB file with a LabelMap: {error}; unpack it again") from error
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
+        raise UserError(f"{path}: its LabelMap is not a 2-D array of numbers")
+    if labels.min() < 0 or labels.max() > _CONTEXT_CLASSES:
+        raise UserError(f"{path}: ids {labels.min()} to {labels.max()}, expected 0 to {_CONTEXT_CLASSES}")
+    return labels.astype(np.uint16)
