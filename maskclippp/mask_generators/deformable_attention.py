@@ -5,18 +5,25 @@ Zhu et al. 2021, "Deformable DETR", equation 3, without the linear layers around
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Shapes = list[tuple[int, int]]
+Shapes = Sequence[tuple[int, int]]
+KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def deformable_attention(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sum of the samples; what lies outside a level counts as zero.
 
     A location (x, y) is at column x * width - 1/2 and row y * height - 1/2 of the level it samples. Sums are taken in
-    float32, or in float64 if ``value`` is.
+    float32, or in float64 if ``value`` is. On a GPU it is a Triton kernel if :func:`kernel_fits`, else torch alone.
 
     Args:
         value: (B, S, heads, dim), the levels one after the other, each row by row.
@@ -31,7 +38,27 @@ def deformable_attention(value: Tensor, shapes: Shapes, locations: Tensor, weigh
         ValueError: shapes that do not fit each other.
     """
     _check(value, shapes, locations, weights)
-    return sample_with_torch(value, shapes, locations, weights).to(value.dtype)
+    if kernel_fits(value):
+        from .deformable_attention_triton import sample_with_triton  # not installed everywhere
+
+        return sample_with_triton(value, shapes, locations, weights)
+    return sample_with_torch(value, shapes, locations, weights)
+
+
+def kernel_fits(value: Tensor) -> bool:
+    """Whether the Triton kernel is used: on a GPU, where Triton can work, in at most float32.
+
+    The kernel adds gradients up in no fixed order: not where torch is asked for deterministic algorithms.
+    """
+    if not value.is_cuda or value.dtype not in KERNEL_TYPES or torch.are_deterministic_algorithms_enabled():
+        return False
+    return _triton_works()
+
+
+@lru_cache(maxsize=1)
+def _triton_works() -> bool:
+    """Triton is installed, and so is the C compiler that it builds its launcher with."""
+    return find_spec("triton") is not None and any([os.environ.get("CC"), shutil.which("gcc"), shutil.which("clang")])
 
 
 def sample_with_torch(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -43,6 +70,7 @@ def sample_with_torch(value: Tensor, shapes: Shapes, locations: Tensor, weights:
     batch, length, heads, dim = value.shape
     queries = locations.shape[1]
     exact = value.dtype if value.dtype == torch.float64 else torch.float32
+    wanted = value.dtype
     value, locations, weights = value.to(exact), locations.to(exact), weights.to(exact)
     total = value.new_zeros((batch * queries * heads, dim))
     start = 0
@@ -64,7 +92,7 @@ def sample_with_torch(value: Tensor, shapes: Shapes, locations: Tensor, weights:
         shares = torch.cat([upper - upper_right, upper_right, lower - lower_right, lower_right], dim=-1)
         total = total + _WeightedRows.apply(maps.view(-1, dim), corners.flatten(0, 2), shares.flatten(0, 2))
         start += height * width
-    return total.view(batch, queries, heads * dim)
+    return total.view(batch, queries, heads * dim).to(wanted)
 
 
 def _cell(position: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskclippp.mask_generators.deformable_attention import deformable_attention, sample_with_torch
+from maskclippp.mask_generators.deformable_attention import deformable_attention, kernel_fits, sample_with_torch
 from maskclippp.testing.benchmark.deformable import per_level_grid_sample
 
 Shapes = list[tuple[int, int]]
@@ -129,3 +136,92 @@ def test_torch_traces_it() -> None:
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(*(torch.autograd.grad(y.square().sum(), tensors) for y in (found, expected)), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def compare_with_kernel(device: str) -> None:
+    """Forward, gradients and half precision of the Triton kernel against torch; TRITON_INTERPRET must be set before."""
+    from maskclippp.mask_generators.deformable_attention_triton import sample_with_triton
+
+    cases = [
+        make_inputs(PYRAMIDS["three levels"], queries=7, heads=8, dim=32),
+        make_inputs(PYRAMIDS["odd sizes"], queries=5, dim=5, points=2, spread=3.0),
+        make_inputs(PYRAMIDS["one level"], queries=1, heads=1, dim=8, points=1, spread=40.0),
+        make_inputs(PYRAMIDS["one level"], queries=0),
+    ]
+    for value, shapes, locations, weights in cases:
+        tensors = [x.float().to(device).requires_grad_() for x in (value, locations, weights)]
+        found, expected = (f(tensors[0], shapes, *tensors[1:]) for f in (sample_with_triton, sample_with_torch))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        given = torch.randn(found.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        gradients = zip(*(torch.autograd.grad(y, tensors, given) for y in (found, expected)), strict=True)
+        for ours, theirs in gradients:
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        for dtype in (torch.float16, torch.bfloat16):
+            half = tensors[0].detach().to(dtype).requires_grad_()
+            found, expected = (f(half, shapes, *tensors[1:]) for f in (sample_with_triton, sample_with_torch))
+            assert found.dtype == dtype
+            step = torch.finfo(dtype).eps  # one rounding at the end
+            torch.testing.assert_close(found, expected, rtol=2 * step, atol=2 * step)
+            ours, theirs = (torch.autograd.grad(y.float().square().sum(), half)[0] for y in (found, expected))
+            torch.testing.assert_close(ours, theirs, rtol=8 * step, atol=8 * step)
+
+
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs the package triton")
+
+
+@needs_triton
+def test_kernel_in_the_interpreter(root_dir: Path) -> None:
+    """On the CPU. In a process of its own: Triton decides at import whether it interprets."""
+    code = "from tests.mask_generators.test_deformable_attention import compare_with_kernel; compare_with_kernel('cpu')"
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=root_dir, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_triton
+@pytest.mark.parametrize("kernel", ["_sample", "_take_back"])
+@pytest.mark.parametrize("value_type", ["fp32", "bf16"])
+def test_kernel_compiles(kernel: str, value_type: str) -> None:
+    """For a GPU that need not be there; the interpreter accepts what the compiler does not."""
+    from triton import compile as compile_kernel
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from maskclippp.mask_generators import deformable_attention_triton
+
+    function = getattr(deformable_attention_triton, kernel)
+    pointers = {"levels": "*i32", "value": f"*{value_type}", "out": f"*{value_type}", "gradient": f"*{value_type}"}
+    numbers = dict.fromkeys(("rows", "queries", "length"), "i32")
+    constants = {"HEADS": 8, "DIM": 32, "WIDTH": 32, "LEVELS": 3, "POINTS": 4, "ROWS": 32}
+    kinds = numbers | dict.fromkeys(constants, "constexpr") | pointers
+    source = ASTSource(
+        function,
+        signature={name: kinds.get(name, "*fp32") for name in function.arg_names},
+        constexprs={(function.arg_names.index(name),): constant for name, constant in constants.items()},
+    )
+    assert compile_kernel(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+
+
+@pytest.mark.gpu
+@needs_triton
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernel_on_a_gpu() -> None:
+    """The same comparison, and a pyramid of real size."""
+    compare_with_kernel("cuda")
+    value, shapes, locations, weights = make_inputs([(25, 34), (50, 68), (100, 136)], queries=5000, heads=8, dim=32)
+    inputs = value.float().cuda(), shapes, locations.float().cuda(), weights.float().cuda()
+    assert kernel_fits(inputs[0])
+    torch.testing.assert_close(deformable_attention(*inputs), sample_with_torch(*inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_kernel_is_chosen_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on a CPU, nor in double precision, nor where sums must repeat to the bit."""
+    monkeypatch.setattr("maskclippp.mask_generators.deformable_attention._triton_works", lambda: True)
+    assert not kernel_fits(torch.zeros(1))
+    assert kernel_fits(SimpleNamespace(is_cuda=True, dtype=torch.float16))
+    assert not kernel_fits(SimpleNamespace(is_cuda=True, dtype=torch.float64))
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert not kernel_fits(SimpleNamespace(is_cuda=True, dtype=torch.float16))
+    finally:
+        torch.use_deterministic_algorithms(False)
