@@ -11,6 +11,7 @@ from .settings import Run, Settings
 
 SHAPES = [(25, 34), (50, 68), (100, 136)]
 """Strides 32, 16 and 8 of a picture of 800 x 1088 pixels."""
+TINY_SHAPES = [(3, 5), (6, 9), (12, 18)]
 HEADS, DIM, POINTS = 8, 32, 4
 
 
@@ -31,28 +32,29 @@ def per_level_grid_sample(value: Tensor, shapes: list[tuple[int, int]], location
 
 def deform_attn(variant: str, settings: Settings) -> Run:
     """One attention of the pixel decoder at 800 x 1088, without gradients; every position of the pyramid is a query."""
-    value, locations, weights = (x.to(settings.device) for x in _inputs(settings.batch))
+    shapes = TINY_SHAPES if settings.size == "tiny" else SHAPES
+    value, locations, weights = (x.to(settings.device) for x in _inputs(settings.batch, shapes))
     attention = deformable_attention if variant == "ours" else per_level_grid_sample
 
     def run() -> dict[str, Tensor]:
         with torch.no_grad():
-            return {"sampled": attention(value, SHAPES, locations, weights)}
+            return {"sampled": attention(value, shapes, locations, weights)}
 
     return run
 
 
-def _inputs(batch: int) -> tuple[Tensor, Tensor, Tensor]:
+def _inputs(batch: int, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor]:
     """Noise; the points lie around each query's own place, some cells away."""
     generator = torch.Generator().manual_seed(1)
     places = [
         torch.stack([(j + 0.5) / width, (i + 0.5) / height], dim=-1).flatten(0, 1)
-        for height, width in SHAPES
+        for height, width in shapes
         for i, j in [torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")]
     ]
     queries = torch.cat(places)[None, :, None, None, None]  # (1, N, 1, 1, 1, 2)
     count = queries.shape[1]
-    offsets = 2 * torch.randn(batch, count, HEADS, len(SHAPES), POINTS, 2, generator=generator)
-    sizes = torch.tensor([[width, height] for height, width in SHAPES])[:, None]
-    weights = torch.randn(batch, count, HEADS, len(SHAPES) * POINTS, generator=generator).softmax(-1)
+    offsets = 2 * torch.randn(batch, count, HEADS, len(shapes), POINTS, 2, generator=generator)
+    sizes = torch.tensor([[width, height] for height, width in shapes])[:, None]
+    weights = torch.randn(batch, count, HEADS, len(shapes) * POINTS, generator=generator).softmax(-1)
     value = torch.randn(batch, count, HEADS, DIM, generator=generator)
     return value, queries + offsets / sizes, weights.view(offsets.shape[:-1])
