@@ -62,9 +62,9 @@ class FileMaskGenerator(MaskGenerator):
         features: dict[str, list[Tensor]],
         text: TextBank | None = None,
     ) -> MaskSet:
-        """Read the masks of each record and resize them, softly, to the wanted grid."""
+        """Read the masks of each record, resize them, softly, to the wanted grid, mirror those of a mirrored image."""
         found = []
         for record, size in zip(records, sizes, strict=True):
-            masks = torch.from_numpy(self.read(record)).to(record["image"].device)
-            found.append(ResampledMasks.of(masks).resize(size))
+            masks = ResampledMasks.of(torch.from_numpy(self.read(record)).to(record["image"].device)).resize(size)
+            found.append(masks.hflip() if record.get("flipped") else masks)
         return MaskSet(found)
