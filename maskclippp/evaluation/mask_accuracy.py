@@ -47,9 +47,7 @@ def mask_accuracy_scores(
     if among_unseen is not None and "mMaskAcc(U)" in scores:
         restricted, present = _accuracy(among_unseen)
         scores["mMaskAcc(U|U)"] = 100 * mean(restricted[present & ~seen])
-    return scores | {
-        f"MaskAcc-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)
-    }
+    return scores | {f"MaskAcc-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
 
 
 def _accuracy(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

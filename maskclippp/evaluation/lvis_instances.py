@@ -1,0 +1,65 @@
+"""LVIS: average precision of instances with a federated ground truth, through the package ``lvis``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskclippp.evaluation.instance import InstanceEvaluator, for_task
+from maskclippp.evaluation.optional import earlier_numpy, require
+from maskclippp.utils.errors import UserError
+
+LVIS_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+INSTALL = "pip install --no-deps lvis"
+_PACKAGE = "LVIS evaluation"
+
+
+class LVISEvaluator(InstanceEvaluator):
+    """As :class:`InstanceEvaluator`, with the rare, common and frequent classes of LVIS apart (APr, APc, APf)."""
+
+    def __init__(
+        self,
+        json_file: str | Path,
+        class_ids: Mapping[int, int],
+        class_names: Sequence[str],
+        *,
+        max_detections: int = 300,
+        output_dir: str | None = None,
+    ) -> None:
+        """Take plain parts; see :class:`InstanceEvaluator`.
+
+        Args:
+            json_file: ground truth in LVIS' format.
+            class_ids: {category id of the file: class id of the model}.
+            class_names: class entry of each category, in ascending order of its class id of the model.
+            max_detections: per image.
+            output_dir: where results are written, if given.
+
+        Raises:
+            UserError: wrong file, or the package is not installed.
+        """
+        self._max_detections = max_detections
+        super().__init__(json_file, class_ids, class_names, output_dir=output_dir)
+
+    def _task_scores(self, results: list[dict[str, Any]], task: str) -> dict[str, float]:
+        if not results:
+            return self._nothing(LVIS_METRICS)
+        lvis, lvis_eval = require("lvis", _PACKAGE, INSTALL), require("lvis.eval", _PACKAGE, INSTALL)
+        logging.getLogger("lvis").setLevel(logging.ERROR)
+        found = lvis.LVISResults(self._truth, for_task(results, task), max_dets=self._max_detections)
+        evaluation = lvis.LVISEval(self._truth, found, task)
+        with earlier_numpy(lvis_eval):
+            evaluation.run()
+        values = evaluation.get_results()
+        scores = {name: self._percent(values[name]) for name in LVIS_METRICS}
+        return scores | self._class_scores(evaluation.params.cat_ids, evaluation.eval["precision"][:, :, :, 0])
+
+    def _read_truth(self, json_file: str | Path) -> Any:
+        lvis = require("lvis", _PACKAGE, INSTALL)
+        logging.getLogger("lvis").setLevel(logging.ERROR)
+        try:
+            return lvis.LVIS(str(json_file))
+        except (KeyError, TypeError, AssertionError, ValueError) as error:
+            raise UserError(f"{json_file}: not an LVIS file: {error!r}") from error
