@@ -34,6 +34,9 @@ class OpenVocabularyModel(Protocol):
     def prepare_inference(self) -> None:
         """Do what all ranks do together before the first image."""
 
+    def return_label_maps(self) -> None:
+        """Let inference return label maps instead of the scores of all classes; our evaluators take both."""
+
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
     """Evaluate on every dataset of DATASETS.TEST and print the results as copypaste lines.
@@ -54,7 +57,9 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
         if isinstance(model, OpenVocabularyModel):
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
-        evaluator = build_evaluator_from_cfg(cfg, name, os.path.join(folder, name))
+            model.return_label_maps()
+        # The name of a dataset may be a path; its folder must not leave the output.
+        evaluator = build_evaluator_from_cfg(cfg, name, os.path.join(folder, name.strip("./~").replace("/", "_")))
         found = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():
             results[name] = found
