@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.data.vocabularies import load_vocabulary
+from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
     json_file = _existing(row, root / row.panoptic_json, "panoptic file")
     images = _existing(row, root / row.image_root, "folder of images")
     segments = _existing(row, root / row.panoptic_root, "folder of panoptic PNGs")
-    labels = _existing(row, root / row.sem_seg_root, "folder of label maps")
+    labels = _existing(row, root / row.sem_seg_root, "folder of label maps") if row.sem_seg_root else None
     vocabulary = row_vocabulary(row)
     classes = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
     content = read_json(json_file)
@@ -91,7 +91,7 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
                     "file_name": str(images / row.image_pattern.format(**parts)),
                     "image_id": image_id,
                     "pan_seg_file_name": str(segments / annotation["file_name"]),
-                    "sem_seg_file_name": str(labels / row.sem_seg_pattern.format(**parts)),
+                    **({"sem_seg_file_name": str(labels / row.sem_seg_pattern.format(**parts))} if labels else {}),
                     "segments_info": [
                         _segment(segment, classes, vocabulary.is_thing, f"{json_file}, image {image_id}")
                         for segment in annotation["segments_info"]
@@ -103,14 +103,15 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
     if not records:
         raise _incomplete(row, f"{json_file} has no annotations")
     for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
-        _existing(row, Path(records[0][key]), "file")
+        if key in records[0]:
+            _existing(row, Path(records[0][key]), "file")
     return records
 
 
 def _load_instances(row: DatasetRow, root: Path) -> list[Record]:
     json_file = _existing(row, root / row.instances_json, "instance file")
     images = _existing(row, root / row.image_root, "folder of images")
-    classes = thing_ids(row.vocabulary)
+    classes = thing_ids(row_vocabulary(row))
     try:
         records = load_coco_json(str(json_file), str(images))
     except (KeyError, TypeError, AssertionError, json.JSONDecodeError) as error:
@@ -179,9 +180,8 @@ def _common_part(path: str, ending: str) -> str:
     return Path(path).name.removesuffix(ending).rstrip(".")
 
 
-def thing_ids(vocabulary_name: str) -> dict[int, int]:
+def thing_ids(vocabulary: Vocabulary) -> dict[int, int]:
     """Return {dataset id: position among the things} of a vocabulary, as instance datasets number their classes."""
-    vocabulary = load_vocabulary(vocabulary_name)
     ids = [class_id for class_id, thing in zip(vocabulary.ids, vocabulary.is_thing, strict=True) if thing]
     return {class_id: index for index, class_id in enumerate(ids)}
 
@@ -201,6 +201,4 @@ def _existing(row: DatasetRow, path: Path, what: str) -> Path:
 
 
 def _incomplete(row: DatasetRow, found: str) -> UserError:
-    return UserError(
-        f"dataset '{row.name}': {found}; {row.remedy}, or set DETECTRON2_DATASETS to the folder that holds the datasets"
-    )
+    return UserError(f"dataset '{row.name}': {found}; {row.remedy}")

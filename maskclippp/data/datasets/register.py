@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
+from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.datasets.loaders import load_records, thing_ids
 from maskclippp.data.datasets.mess import is_mess
 from maskclippp.data.datasets.palette import row_colors
@@ -58,11 +59,16 @@ def get_dataset(name: str) -> list[dict[str, Any]]:
 def get_metadata(name: str) -> Metadata:
     """Return the metadata of a registered dataset, or of a vocabulary that is registered without files.
 
+    The path of a file that describes a dataset (see :mod:`maskclippp.data.datasets.custom`) is registered first.
+
     Raises:
-        UserError: nothing of that name is registered, or the package with its class names is not installed.
+        UserError: nothing of that name is registered, the package with its class names is not installed, or the file
+            is wrong.
     """
     if not _registered_roots:
         register_all()
+    if is_custom(name) and name not in DatasetCatalog:
+        _register_custom(name)
     if name not in DatasetCatalog and name not in MetadataCatalog.list():
         raise UserError(f"no dataset is called '{name}'{did_you_mean(name, DatasetCatalog.list())}")
     metadata = MetadataCatalog.get(name)
@@ -70,6 +76,12 @@ def get_metadata(name: str) -> Metadata:
     if row and is_mess(row) and not metadata.get("stuff_classes", None):
         metadata.set(**_metadata(row, _registered_roots[name]))
     return metadata
+
+
+def _register_custom(name: str) -> None:
+    row = custom_row(name)
+    DatasetCatalog.register(name, partial(load_records, row, ""))
+    MetadataCatalog.get(name).set(**_metadata(row, ""))
 
 
 def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
@@ -117,6 +129,6 @@ def _instance_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     return {
         "thing_classes": [vocabulary.class_entries[index] for index in things],
         "thing_colors": [colors[index] for index in things],
-        "thing_dataset_id_to_contiguous_id": thing_ids(row.vocabulary),
+        "thing_dataset_id_to_contiguous_id": thing_ids(vocabulary),
         "json_file": os.path.join(root, row.instances_json),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from maskclippp.data.vocabularies import Vocabulary
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
@@ -36,6 +38,8 @@ class DatasetRow:
         num_images: pictures of the published set, 0 if not known.
         domain: domain of the MESS benchmark ("" for other sets).
         background_class: class of the benchmark that stands for everything else; 255: none.
+        classes: the classes themselves, where ``vocabulary`` is no name of a vocabulary.
+        described_in: the file that describes a dataset of one's own.
     """
 
     name: str
@@ -59,8 +63,13 @@ class DatasetRow:
     num_images: int = 0
     domain: str = ""
     background_class: int = 255
+    classes: Vocabulary | None = None
+    described_in: str = ""
 
     @property
     def remedy(self) -> str:
         """What to do where files are missing."""
-        return f"make it with `{self.preparation}`" if self.preparation else "download it (see datasets/README.md)"
+        if self.described_in:
+            return f"check {self.described_in}"
+        make = f"make it with `{self.preparation}`" if self.preparation else "download it (see datasets/README.md)"
+        return f"{make}, or set DETECTRON2_DATASETS to the folder that holds the datasets"

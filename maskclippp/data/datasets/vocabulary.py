@@ -13,4 +13,6 @@ def row_vocabulary(row: DatasetRow) -> Vocabulary:
     Raises:
         UserError: no such vocabulary, or the package that holds it is not installed.
     """
+    if row.classes is not None:
+        return row.classes
     return mess_vocabulary(row.vocabulary) if is_mess(row) else load_vocabulary(row.vocabulary)

@@ -1,0 +1,103 @@
+"""The file that describes a dataset of your own: which keys it may have, what they must be, where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from maskclippp.config.safe_yaml import Setting, read_settings
+from maskclippp.utils.errors import UserError, did_you_mean
+
+PATHS = ("images", "labels", "instances", "panoptic", "segments")
+KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext")
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_LABEL = 65535
+
+
+class DatasetFile:
+    """The settings of one file, and where each stands.
+
+    Attributes:
+        name: as it was asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no dataset file {name}; a dataset name that ends in {path.suffix} is one")
+        self._folder = path.resolve().parent
+        self._settings: dict[str, Setting] = {}
+        self._entries: dict[str, Setting] = {}
+        for setting in read_settings(path):
+            key, _, below = setting.key.partition(".")
+            if key not in KEYS:
+                raise UserError(f"{setting.where}: unknown key '{key}'{did_you_mean(key, KEYS)}")
+            if below and key != "classes":
+                raise UserError(f"{setting.where}: {key} takes one value, not a section")
+            (self._entries if below else self._settings)[below or key] = setting
+
+    def kind(self) -> str:
+        """What the dataset is."""
+        if "images" not in self._settings:
+            raise UserError(f"{self.name}: images is missing; name the folder of the pictures")
+        if "panoptic" in self._settings:
+            return "panoptic"
+        if "segments" in self._settings:
+            raise UserError(f"{self.where('segments')}: segments is the folder of a panoptic file; name it in panoptic")
+        found = [key for key in ("labels", "instances") if key in self._settings]
+        if len(found) != 1:
+            problem = "labels and instances are two datasets" if found else "there are no annotations"
+            raise UserError(f"{self.name}: {problem}; name one of labels, instances and panoptic")
+        return {"labels": "sem_seg", "instances": "instance"}[found[0]]
+
+    def where(self, key: str) -> str:
+        """Return ``FILE:LINE`` of a key that is there."""
+        return self._settings[key].where
+
+    def text(self, key: str) -> str:
+        """Return a text, "" if there is none."""
+        value = self.value(key)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise UserError(f"{self.where(key)}: {key} must be a text, not {value!r}")
+        return value or ""
+
+    def number(self, key: str, default: int) -> int:
+        """Return a label value."""
+        value = self.value(key)
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_LABEL:
+            raise UserError(f"{self.where(key)}: {key} must be a whole number from 0 to {MAX_LABEL}, not {value!r}")
+        return value
+
+    def path(self, key: str) -> str:
+        """Return an absolute path, "" if there is none."""
+        text = self.text(key)
+        return str(self._folder / Path(text).expanduser()) if text else ""
+
+    def found_suffix(self, key: str, default: str) -> str:
+        """Return the suffix, without its point, that the pictures of a folder share."""
+        folder = self.path(key)
+        if not folder or not Path(folder).is_dir():
+            return default
+        suffixes = {path.suffix for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+        if len(suffixes) > 1:
+            option = "label_ext" if key == "labels" else "image_ext"
+            found = ", ".join(sorted(suffixes))
+            raise UserError(f"{self.where(key)}: {folder} holds {found} files; say in {option} which ones count")
+        return suffixes.pop().removeprefix(".") if suffixes else default
+
+    def value(self, key: str) -> Any:
+        """Return what the file says, None if nothing."""
+        setting = self._settings.get(key)
+        return None if setting is None else setting.value
+
+    def class_ids(self) -> dict[int, str]:
+        """Return the class entries by id, as a section of the file has them; empty if it has none."""
+        entries = {}
+        for key, setting in self._entries.items():
+            if not key.isdecimal():
+                raise UserError(f"{setting.where}: classes: '{key}' is no id; write 'ID: name, synonym'")
+            entries[int(key)] = setting.value
+        return entries

@@ -1,0 +1,158 @@
+"""Datasets of one's own: files that describe them, what they become, what is said about wrong ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from maskclippp.data.datasets import get_dataset, get_metadata
+from maskclippp.utils.errors import UserError
+
+from .conftest import write_labels, write_picture
+
+CATEGORIES = [
+    {"id": 7, "name": "dog", "isthing": 1},
+    {"id": 3, "name": "sky", "isthing": 0},
+    {"id": 9, "name": "cat", "isthing": 1},
+]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two pictures with label maps, a panoptic and an instance file."""
+    labels = np.zeros((12, 16), np.uint8)
+    labels[3:9, 2:8] = 1
+    ids = np.zeros((12, 16, 3), np.uint8)
+    ids[..., 0] = labels + 1
+    segments = [{"id": 1, "category_id": 3, "iscrowd": 0}, {"id": 2, "category_id": 7, "iscrowd": 0}]
+    square = [{"segmentation": [[2, 3, 8, 3, 8, 9, 2, 9]], "bbox": [2, 3, 6, 6], "area": 36, "iscrowd": 0}]
+    annotations, images, objects = [], [], []
+    for number, name in enumerate(["a", "b"]):
+        write_picture(tmp_path / f"pictures/{name}.jpg", seed=number)
+        write_labels(tmp_path / f"labels/{name}.png", labels)
+        write_labels(tmp_path / f"panoptic/{name}.png", ids)
+        annotations.append({"image_id": number, "file_name": f"{name}.png", "segments_info": segments})
+        images.append({"id": number, "file_name": f"{name}.jpg", "height": 12, "width": 16})
+        objects += [entry | {"id": number + 1, "image_id": number, "category_id": 9} for entry in square]
+    panoptic = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+    (tmp_path / "panoptic.json").write_text(json.dumps(panoptic))
+    content = {"images": images, "annotations": objects, "categories": CATEGORIES}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    yield tmp_path
+    for name in [name for name in DatasetCatalog.list() if name.startswith(str(tmp_path))]:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def describe(folder: Path, name: str = "mine.yaml", **content: Any) -> str:
+    path = folder / name
+    path.write_text(yaml.safe_dump(content, sort_keys=False) if name.endswith("yaml") else json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [["sky, heaven", "dog"], {1: "dog", 0: "sky,heaven"}, "classes.txt", "classes.tsv"],
+)
+def test_label_maps(folder, classes) -> None:
+    (folder / "classes.txt").write_text("sky, heaven\ndog\n")
+    (folder / "classes.tsv").write_text("4\tstuff\tsky, heaven\n5\tthing\tdog\n")
+    name = describe(folder, images="pictures", labels="labels", classes=classes)
+    metadata = get_metadata(name)
+    assert metadata.stuff_classes == ["sky,heaven", "dog"]
+    assert (metadata.evaluator_type, metadata.ignore_label, metadata.name) == ("sem_seg", 255, name)
+    records = get_dataset(name)
+    assert [record["sem_seg_file_name"] for record in records] == [f"{folder}/labels/{n}.png" for n in "ab"]
+    assert get_metadata(name) is metadata
+
+
+def test_json_suffixes_and_a_shipped_vocabulary(folder) -> None:
+    write_picture(folder / "pictures/a_depth.jpg")
+    options = {"classes": "pascal_voc_20", "ignore_label": 0, "image_ext": "jpg", "label_ext": "png"}
+    name = describe(folder, "mine.json", images="pictures", labels="labels", **options)
+    assert len(get_dataset(name)) == 2
+    assert len(get_metadata(name).stuff_classes) == 20 and get_metadata(name).ignore_label == 0
+
+
+def test_panoptic(folder) -> None:
+    options = {"labels": "labels", "instances": "instances.json"}
+    name = describe(folder, images="pictures", panoptic="panoptic.json", **options)
+    metadata = get_metadata(name)
+    assert metadata.stuff_classes == ["sky", "dog", "cat"] and metadata.thing_classes == ["dog", "cat"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {7: 1, 9: 2}
+    assert (metadata.evaluator_type, metadata.json_file) == ("coco_panoptic_seg", f"{folder}/instances.json")
+    record = get_dataset(name)[1]
+    assert record["file_name"] == f"{folder}/pictures/b.jpg" and record["sem_seg_file_name"] == f"{folder}/labels/b.png"
+    assert [(s["category_id"], s["isthing"]) for s in record["segments_info"]] == [(0, False), (1, True)]
+    bare = describe(folder, "bare.yaml", images="pictures", panoptic="panoptic.json", classes=["a", "b, c", "d"])
+    assert "sem_seg_file_name" not in get_dataset(bare)[0]
+    assert get_metadata(bare).stuff_classes == ["a", "b,c", "d"]
+
+
+def test_instances(folder) -> None:
+    classes = {9: "cat, kitten", 3: "sky", 7: "dog"}
+    name = describe(folder, images="pictures", instances="instances.json", classes=classes)
+    metadata = get_metadata(name)
+    assert metadata.thing_classes == ["sky", "dog", "cat,kitten"] and metadata.evaluator_type == "coco"
+    [annotation] = get_dataset(name)[0]["annotations"]
+    assert annotation["category_id"] == 2
+
+
+LABELS = {"images": "pictures", "labels": "labels"}
+PANOPTIC = {"images": "pictures", "panoptic": "panoptic.json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"imges": "pictures"}, r"mine\.yaml:1: unknown key 'imges'; did you mean images, "),
+        ({"labels": "labels", "classes": ["a"]}, "images is missing; name the folder"),
+        ({"images": "pictures", "classes": ["a"]}, "there are no annotations; name one of labels, instances and pan"),
+        (LABELS | {"instances": "instances.json"}, "labels and instances are two datasets; name one"),
+        (LABELS | {"segments": "panoptic"}, r"mine\.yaml:3: segments is the folder of a panoptic file"),
+        (LABELS, "classes is missing; list them, or name a vocabulary or a file"),
+        ({"images": ["a"], "labels": "labels"}, r"mine\.yaml:1: images must be a text, not \['a'\]"),
+        ({"images": {"a": 1}, "labels": "labels"}, r"mine\.yaml:2: images takes one value, not a section"),
+        (LABELS | {"classes": ["a", "a"]}, "'a' is a name of class 1 and of class 2"),
+        (LABELS | {"classes": ["a", False]}, r"class 2 has no name \(False\)"),
+        (LABELS | {"classes": 3}, r"mine\.yaml:3: classes must be a list, 'ID: name' lines or a text, not 3"),
+        (LABELS | {"classes": "pascal_voc"}, r"mine\.yaml:3: no vocabulary is called 'pascal_voc'; did you mean"),
+        (LABELS | {"classes": "my.txt"}, r"mine\.yaml:3: there is no file .*/my\.txt"),
+        (LABELS | {"classes": {1: "a", 2: "b"}}, "label maps count classes from 0 on, but 0 has no name"),
+        (LABELS | {"classes": {"one": "a"}}, r"mine\.yaml:4: classes: 'one' is no id; write 'ID: name, synonym'"),
+        (LABELS | {"classes": ["a"], "ignore_label": -1}, r"mine\.yaml:5: ignore_label must be a whole number"),
+        (PANOPTIC | {"classes": ["a", "b"]}, r"mine\.yaml:3: 2 classes, but .*/panoptic\.json has 3 categories"),
+        (PANOPTIC | {"classes": {3: "a", 7: "b"}}, "classes: only the file has a category 9; give a name to each"),
+        (PANOPTIC | {"classes": {3: "a", 7: "b", 8: "c", 9: "d"}}, "classes: only classes has a category 8"),
+        ({"images": "pictures", "instances": "absent.json"}, r"absent\.json: no such file"),
+    ],
+)
+def test_wrong_files(folder, content, message) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        get_metadata(describe(folder, **content))
+    assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
+    name = describe(folder, images="absent", labels="labels", classes=["a", "b"])
+    assert len(get_metadata(name).stuff_classes) == 2
+    with pytest.raises(UserError, match=rf"no folder of images {folder}/absent; check {name}$"):
+        get_dataset(name)
+    with pytest.raises(UserError, match="there is no dataset file nowhere.yaml"):
+        get_dataset("nowhere.yaml")
+
+
+def test_code_and_mixed_pictures_are_refused(folder) -> None:
+    path = folder / "mine.yaml"
+    path.write_text("images: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(UserError, match=r"mine\.yaml:1: the YAML tag '!!python/object/apply:os\.getcwd' is refused"):
+        get_metadata(str(path))
+    write_picture(folder / "pictures/c.png")
+    with pytest.raises(UserError, match=r"pictures holds \.jpg, \.png files; say in image_ext which ones count"):
+        get_metadata(describe(folder, **LABELS, classes=["a"]))
