@@ -108,9 +108,9 @@ def _panoptic_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     vocabulary = row_vocabulary(row)
     things = [index for index, thing in enumerate(vocabulary.is_thing) if thing]
     shown = list(range(len(vocabulary))) if row.all_are_things else things
-    colors = row_colors(row, vocabulary)
+    entries, colors = vocabulary.class_entries, row_colors(row, vocabulary)
     return {
-        "thing_classes": [vocabulary.class_entries[index] for index in shown],
+        "thing_classes": [entries[index] for index in shown],
         "thing_colors": [colors[index] for index in shown],
         "thing_dataset_id_to_contiguous_id": {vocabulary.ids[index]: index for index in things},
         "panoptic_root": os.path.join(root, row.panoptic_root),
@@ -125,9 +125,9 @@ def _panoptic_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
 def _instance_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     vocabulary = row_vocabulary(row)
     things = [index for index, thing in enumerate(vocabulary.is_thing) if thing]
-    colors = row_colors(row, vocabulary)
+    entries, colors = vocabulary.class_entries, row_colors(row, vocabulary)
     return {
-        "thing_classes": [vocabulary.class_entries[index] for index in things],
+        "thing_classes": [entries[index] for index in things],
         "thing_colors": [colors[index] for index in things],
         "thing_dataset_id_to_contiguous_id": thing_ids(vocabulary),
         "json_file": os.path.join(root, row.instances_json),

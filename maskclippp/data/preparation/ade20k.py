@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,10 @@ def prepare_semantic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    for split in present_splits({split: [root / f"annotations/{folder}"] for split, folder in _FOLDERS.items()}):
-        _prepare_semantic_split(root, split, options)
+    splits = present_splits({split: [root / f"annotations/{folder}"] for split, folder in _FOLDERS.items()})
+    sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
+    for split, files in sources.items():
+        _prepare_semantic_split(root, split, files, options)
 
 
 def prepare_panoptic(options: Options) -> None:
@@ -64,10 +66,13 @@ def prepare_panoptic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    for split in present_splits(_inputs(root)):
-        _prepare_semantic_split(root, split, options)
-        _prepare_instance_split(root, split, options)
-        _prepare_panoptic_split(root, split, options)
+    splits = present_splits(_inputs(root))
+    sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
+    instances = {split: _instance_jobs(root, split, options) for split in splits}
+    for split in splits:
+        _prepare_semantic_split(root, split, sources[split], options)
+        _prepare_instance_split(root, split, instances[split], options)
+        _prepare_panoptic_split(root, split, sources[split], options)
 
 
 def prepare_instance(options: Options) -> None:
@@ -77,8 +82,9 @@ def prepare_instance(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    for split in present_splits(_inputs(root)):
-        _prepare_instance_split(root, split, options)
+    instances = {split: _instance_jobs(root, split, options) for split in present_splits(_inputs(root))}
+    for split, jobs in instances.items():
+        _prepare_instance_split(root, split, jobs, options)
 
 
 def _inputs(root: Path) -> dict[str, list[Path]]:
@@ -93,8 +99,7 @@ def _pictures(root: Path, part: str, ending: str, split: str, options: Options) 
     return files
 
 
-def _prepare_semantic_split(root: Path, split: str, options: Options) -> None:
-    sources = _pictures(root, "annotations", ".png", split, options)
+def _prepare_semantic_split(root: Path, split: str, sources: list[Path], options: Options) -> None:
     target = root / "annotations_detectron2" / _FOLDERS[split]
     convert(_write_labels, [Job(path, target / path.name) for path in sources], options, f"label maps, {split}")
     images = root / "images" / _FOLDERS[split]
@@ -107,9 +112,8 @@ def _write_labels(job: Job) -> None:
     write_image((labels - 1).astype(np.uint8), job.target)  # 0 becomes 255
 
 
-def _prepare_instance_split(root: Path, split: str, options: Options) -> None:
+def _prepare_instance_split(root: Path, split: str, jobs: list[Job], options: Options) -> None:
     target = root / f"ade20k_instance_{split}.json"
-    jobs = list(_instance_jobs(root, split, options))
     if not options.overwrite and lists_images(target, len(jobs)):
         logger.info("instances, %s: %s is there", split, target.name)
         return
@@ -130,19 +134,19 @@ def _prepare_instance_split(root: Path, split: str, options: Options) -> None:
     logger.info("instances, %s: %d of %d pictures", split, len(annotations), len(results))
 
 
-def _instance_jobs(root: Path, split: str, options: Options) -> Iterator[Job]:
-    """Yield picture and instance map of all pictures."""
+def _instance_jobs(root: Path, split: str, options: Options) -> list[Job]:
+    """Return picture (``source``) and instance map (``details``) of all pictures."""
     folder = root / "annotations_instance" / _FOLDERS[split]
     pairs = [(path, folder / f"{path.stem}.png") for path in _pictures(root, "images", ".jpg", split, options)]
-    for image, instances in keep_existing(pairs, str(folder), options):
-        yield Job(image, instances)
+    target = root / f"ade20k_instance_{split}.json"
+    return [Job(image, target, instances) for image, instances in keep_existing(pairs, str(folder), options)]
 
 
 def _image_instances(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the image entry and the annotations of a picture (``source``) from its instance map (``target``)."""
+    """Return the image entry and the annotations of a picture from its instance map."""
     size_hw = image_size_hw(job.source)
     annotations = []
-    for category_id, mask in _instances(job.target, size_hw):
+    for category_id, mask in _instances(job.details, size_hw):
         rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         annotations.append(
             {
@@ -177,9 +181,8 @@ def _instances(path: Path, size_hw: tuple[int, int]) -> list[_Region]:
     return found
 
 
-def _prepare_panoptic_split(root: Path, split: str, options: Options) -> None:
+def _prepare_panoptic_split(root: Path, split: str, sources: list[Path], options: Options) -> None:
     folder, instances = root / f"ade20k_panoptic_{split}", root / "annotations_instance" / _FOLDERS[split]
-    sources = _pictures(root, "annotations", ".png", split, options)
     pairs = keep_existing([(path, instances / path.name) for path in sources], str(instances), options)
     jobs = [Job(path, folder / path.name, other) for path, other in pairs]
     vocabulary, colors = load_vocabulary("ade20k_150"), palette(_NUM_CLASSES)

@@ -40,12 +40,9 @@ def prepare(options: Options) -> None:
         UserError: missing or broken files.
     """
     present_splits({"ADE20K full": [options.root / _INDEX]})
-    splits = _indexed_pictures(options)
-    for split, pictures in splits.items():
+    plans = {split: _existing_pairs(pictures, options) for split, pictures in _indexed_pictures(options).items()}
+    for split, pairs in plans.items():
         row = DATASETS[f"openvocab_ade20k_full_sem_seg_{split}"]
-        pairs = [(path, path.with_name(f"{path.stem}_seg.png")) for path in pictures]
-        pairs = keep_existing([(labels, image) for image, labels in pairs], _INDEX.name, options)
-        pairs = keep_existing([(image, labels) for labels, image in pairs], _INDEX.name, options)
         images = [Job(image, options.root / row.image_root / image.name) for image, _ in pairs]
         convert(_write_image, images, options, f"pictures, {split}")
         labels = [Job(path, options.root / row.sem_seg_root / f"{image.stem}.tif", image) for image, path in pairs]
@@ -57,6 +54,14 @@ def prepare(options: Options) -> None:
             options=options,
             title=f"label maps, {split}",
         )
+
+
+def _existing_pairs(pictures: list[Path], options: Options) -> list[tuple[Path, Path]]:
+    """Return picture and label picture where both are there."""
+    if not pictures:
+        return []
+    there = keep_existing([(path, path) for path in pictures], _INDEX.name, options)
+    return keep_existing([(path, path.with_name(f"{path.stem}_seg.png")) for path, _ in there], _INDEX.name, options)
 
 
 def _indexed_pictures(options: Options) -> dict[str, list[Path]]:

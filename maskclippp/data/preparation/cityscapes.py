@@ -41,8 +41,9 @@ def prepare(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / "cityscapes/gtFine"
-    for split in present_splits({split: [root / split] for split in ("val", "train")}):
-        stems = list(_stems(root / split, split, options))
+    splits = present_splits({split: [root / split] for split in ("val", "train")})
+    plans = {split: list(_stems(root / split, split, options)) for split in splits}
+    for split, stems in plans.items():
         _prepare_labels(stems, split, options)
         _prepare_panoptic(stems, root, split, options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,14 @@ def prepare_semantic_from_panoptic(options: Options) -> None:
     rows = {split: DATASETS[f"openvocab_coco_2017_{split}_panoptic_with_sem_seg"] for split in _SPLITS}
     root = options.root
     needed = {split: [root / row.panoptic_json, root / row.panoptic_root] for split, row in rows.items()}
+    plans = {}
     for split in present_splits(needed):
         row = rows[split]
         pairs = keep_existing(_panoptic_pngs(row, root), row.panoptic_json, options)
         check_count(root / row.panoptic_root, len(pairs), row.num_images, options)
-        jobs = [Job(path, root / row.sem_seg_root / path.name, details) for details, path in pairs]
-        title = f"label maps, {split}2017"
-        convert(_write_labels_of_segments, jobs, options, title)
-        _verify(jobs, row, options, title)
+        plans[split] = [Job(path, root / row.sem_seg_root / path.name, details) for details, path in pairs]
+    for split, jobs in plans.items():
+        _make(_write_labels_of_segments, jobs, rows[split], options, f"label maps, {split}2017")
 
 
 def prepare_stuff(options: Options) -> None:
@@ -67,13 +68,13 @@ def prepare_stuff(options: Options) -> None:
     """
     rows = {split: DATASETS[f"openvocab_coco_2017_{split}_stuff_sem_seg"] for split in _SPLITS}
     sources = {split: options.root / f"coco/stuffthingmaps/{split}2017" for split in _SPLITS}
+    plans = {}
     for split in present_splits({split: [folder] for split, folder in sources.items()}):
         files, row = list_files(sources[split], ".png"), rows[split]
         check_count(sources[split], len(files), row.num_images, options)
-        jobs = [Job(path, options.root / row.sem_seg_root / path.name) for path in files]
-        title = f"COCO-Stuff, {split}2017"
-        convert(_write_stuff_labels, jobs, options, title)
-        _verify(jobs, row, options, title)
+        plans[split] = [Job(path, options.root / row.sem_seg_root / path.name) for path in files]
+    for split, jobs in plans.items():
+        _make(_write_stuff_labels, jobs, rows[split], options, f"COCO-Stuff, {split}2017")
 
 
 def prepare_class_splits(options: Options) -> None:
@@ -96,7 +97,9 @@ def prepare_class_splits(options: Options) -> None:
             logger.info("%s: %s", target.name, "made" if row in todo else "is there")
 
 
-def _verify(jobs: list[Job], row: DatasetRow, options: Options, title: str) -> None:
+def _make(function: Callable[[Job], None], jobs: list[Job], row: DatasetRow, options: Options, title: str) -> None:
+    """Write label maps and check them."""
+    convert(function, jobs, options, title)
     images = options.root / row.image_root
     files = [LabelFile(job.target, existing(images / f"{job.target.stem}.jpg")) for job in jobs]
     num_classes = len(load_vocabulary(row.vocabulary))

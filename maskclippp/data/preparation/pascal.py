@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,12 +60,14 @@ def prepare_voc(options: Options) -> None:
     root = options.root / _VOC
     lists = {split: root / f"ImageSets/Segmentation/{split}.txt" for split in _SPLITS}
     shared = [root / "JPEGImages", root / "SegmentationClass"]
+    plans = []
     for split in present_splits({split: [path, *shared] for split, path in lists.items()}):
-        stems = read_stems(lists[split])
+        maps = {stem: root / f"SegmentationClass/{stem}.png" for stem in read_stems(lists[split])}
         for name, function in (("pascal21", _write_voc_21), ("pascal20", _write_voc_20)):
             row = DATASETS[f"openvocab_{name}_sem_seg_{split}"]
-            maps = {stem: root / f"SegmentationClass/{stem}.png" for stem in stems}
-            _prepare(row, function, maps, root / "JPEGImages", options, f"{name}, {split}")
+            plans.append(_plan(row, function, maps, root / "JPEGImages", options))
+    for plan in plans:
+        _make(plan, options)
 
 
 def prepare_context_59(options: Options) -> None:
@@ -86,13 +90,16 @@ def prepare_context_459(options: Options) -> None:
     _prepare_context("pascal_ctx459", _write_context_459, options)
 
 
-def _prepare_context(name: str, function, options: Options) -> None:
+def _prepare_context(name: str, function: Callable[[Job], None], options: Options) -> None:
     root = options.root / _CONTEXT
     present_splits({"PASCAL Context": [root / "JPEGImages", root / "trainval"]})
+    plans = []
     for split in _SPLITS:
         row = DATASETS[f"openvocab_{name}_sem_seg_{split}"]
         maps = {stem: root / f"trainval/{stem}.mat" for stem in _context_stems(root, split)}
-        _prepare(row, function, maps, root / "JPEGImages", options, f"{name}, {split}")
+        plans.append(_plan(row, function, maps, root / "JPEGImages", options))
+    for plan in plans:
+        _make(plan, options)
 
 
 def _context_stems(root: Path, split: str) -> list[str]:
@@ -113,22 +120,41 @@ def _context_stems(root: Path, split: str) -> list[str]:
         raise UserError(f"{json_file}: not the file of PASCAL in Detail: {error!r}; download it again") from error
 
 
-def _prepare(row: DatasetRow, function, maps: dict[str, Path], images: Path, options: Options, title: str) -> None:
+@dataclass(frozen=True)
+class _Plan:
+    """What is made of one split: copies of pictures, and label maps in the same order by ``function``."""
+
+    row: DatasetRow
+    function: Callable[[Job], None]
+    copies: list[Job]
+    labels: list[Job]
+
+
+def _plan(
+    row: DatasetRow, function: Callable[[Job], None], maps: dict[str, Path], images: Path, options: Options
+) -> _Plan:
+    """Look for the pictures and label maps of a split, given as {stem: label map}; nothing is written."""
+    pictures = dict(keep_existing([(stem, images / f"{stem}.jpg") for stem in maps], row.name, options))
+    sources = keep_existing([(stem, maps[stem]) for stem in pictures], row.name, options)
+    check_count(sources[0][1].parent, len(sources), row.num_images, options)
+    target = options.root / row.image_root
+    copies = [Job(pictures[stem], target / f"{stem}.jpg") for stem, _ in sources]
+    target = options.root / row.sem_seg_root
+    labels = [Job(path, target / f"{stem}.{row.label_ext}") for stem, path in sources]
+    return _Plan(row, function, copies, labels)
+
+
+def _make(plan: _Plan, options: Options) -> None:
     """Copy the pictures of a split, convert its label maps and check them."""
-    pictures = keep_existing([(stem, images / f"{stem}.jpg") for stem in maps], title, options)
-    sources = keep_existing([(stem, maps[stem]) for stem, _ in pictures], title, options)
-    check_count(images, len(sources), row.num_images, options)
-    there, root = dict(pictures), options.root
-    copies = [Job(there[stem], root / row.image_root / f"{stem}.jpg") for stem, _ in sources]
-    convert(copy_file, copies, options, f"pictures, {title}")
-    jobs = [Job(path, root / row.sem_seg_root / f"{stem}.{row.label_ext}") for stem, path in sources]
-    convert(function, jobs, options, title)
+    row = plan.row
+    convert(copy_file, plan.copies, options, f"pictures of {row.name}")
+    convert(plan.function, plan.labels, options, row.name)
     verify(
-        [LabelFile(job.target, copy.target) for job, copy in zip(jobs, copies, strict=True)],
+        [LabelFile(label.target, copy.target) for label, copy in zip(plan.labels, plan.copies, strict=True)],
         num_classes=len(load_vocabulary(row.vocabulary)),
         ignore_label=row.ignore_label,
         options=options,
-        title=title,
+        title=row.name,
     )
 
 

@@ -1,0 +1,1 @@
+"""Preparation of datasets from their official downloads, in miniature."""
