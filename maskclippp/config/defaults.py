@@ -23,6 +23,7 @@ def default_config() -> CfgNode:
     _add_maft_plus(cfg.MODEL)
     _extend_input(cfg.INPUT)
     _extend_solver(cfg.SOLVER)
+    _extend_test(cfg.TEST)
     cfg.WANDB = _wandb()
     cfg.RUN_DEMO = False
     return cfg
@@ -257,6 +258,14 @@ def _extend_solver(node: CfgNode) -> None:
     node.POLY_LR_POWER = 0.9
     node.POLY_LR_CONSTANT_ENDING = 0.0
     node.AMP.DTYPE = "float16"
+
+
+def _extend_test(node: CfgNode) -> None:
+    """TEST: what evaluation does and writes besides scores."""
+    node.SAVE_STATE_SECONDS = 60.0  # an interrupted evaluation goes on from its last saved state; 0: starts over
+    node.PICTURES = 0  # draw the confusion of classes, and so many of the images with the lowest score
+    node.SAVE_PREDICTIONS = False  # label maps, panoptic segments
+    node.SIMILARITY_SCORES = False  # Open mIoU, PQ, AP: wrong labels count in part, by text similarity
 
 
 def _wandb() -> CfgNode:

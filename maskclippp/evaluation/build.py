@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvaluators
 
 from maskclippp.data.datasets import get_metadata
+from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from maskclippp.evaluation.instance import InstanceEvaluator
+from maskclippp.evaluation.lvis_instances import LVISEvaluator
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
+from maskclippp.evaluation.oracle import AssignedClassesEvaluator
+from maskclippp.evaluation.panoptic import PanopticEvaluator
+from maskclippp.evaluation.recall import MaskRecallEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
+from maskclippp.evaluation.streaming import EvaluatorGroup, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
-EVALUATOR_TYPES = ("sem_seg", "ade20k_panoptic_seg", "coco_panoptic_seg", "coco")
-"""What metadata may say as ``evaluator_type``; mask accuracy works with every dataset."""
+_ALWAYS = "always"
+# evaluator_type -> in this order (task that must be on, method of _Parts that makes the evaluator).
+_PLANS = {
+    "sem_seg": ((_ALWAYS, "semantic"),),
+    "ade20k_panoptic_seg": ((_ALWAYS, "semantic"), ("panoptic", "panoptic"), ("instance", "instance")),
+    "coco_panoptic_seg": (("panoptic", "panoptic"), ("instance", "instance"), ("semantic", "semantic")),
+    "mapillary_vistas_panoptic_seg": (("panoptic", "panoptic"), ("instance", "instance"), ("semantic", "semantic")),
+    "cityscapes_panoptic_seg": (
+        ("panoptic", "panoptic"),
+        ("semantic", "cityscapes_semantic"),
+        ("instance", "cityscapes_instance"),
+    ),
+    "cityscapes_sem_seg": ((_ALWAYS, "cityscapes_semantic"),),
+    "cityscapes_instance": ((_ALWAYS, "cityscapes_instance"),),
+    "coco": ((_ALWAYS, "instance"),),
+    "lvis": ((_ALWAYS, "lvis"),),
+}
 
-logger = logging.getLogger(__name__)
+EVALUATOR_TYPES = tuple(_PLANS)
+"""What metadata may say as ``evaluator_type``; mask accuracy works with every dataset that has masks."""
 
 
-def build_evaluator_from_cfg(cfg: CfgNode, dataset_name: str, output_folder: str | None = None) -> DatasetEvaluator:
-    """Read the switches of :func:`build_evaluator` from MODEL.MASKCLIPPP and MODEL.MASK_FORMER.TEST.
+def build_evaluator_from_cfg(
+    cfg: CfgNode, dataset_name: str, output_folder: str | None = None, similarity: np.ndarray | None = None
+) -> StreamingEvaluator:
+    """Read the switches of :func:`build_evaluator` from MODEL.MASKCLIPPP, MODEL.MASK_FORMER.TEST and TEST.
 
     Args:
         cfg: configuration.
         dataset_name: a registered dataset.
         output_folder: where results are written; OUTPUT_DIR/inference if None.
+        similarity: (K, K) of the dataset's classes, for similarity-aware scores.
     """
     ours, tasks = cfg.MODEL.MASKCLIPPP, cfg.MODEL.MASK_FORMER.TEST
     return build_evaluator(
@@ -38,6 +65,9 @@ def build_evaluator_from_cfg(cfg: CfgNode, dataset_name: str, output_folder: str
         semantic=tasks.SEMANTIC_ON,
         panoptic=tasks.PANOPTIC_ON,
         instance=tasks.INSTANCE_ON,
+        similarity=similarity,
+        pictures=cfg.TEST.PICTURES,
+        save_predictions=cfg.TEST.SAVE_PREDICTIONS,
     )
 
 
@@ -51,68 +81,169 @@ def build_evaluator(
     semantic: bool = True,
     panoptic: bool = False,
     instance: bool = False,
-) -> DatasetEvaluator:
-    """Return the evaluator of a dataset.
+    similarity: np.ndarray | None = None,
+    pictures: int = 0,
+    save_predictions: bool = False,
+) -> StreamingEvaluator:
+    """Return the evaluator of a dataset; several are one group.
 
-    Mask accuracy stands alone. Otherwise the dataset's ``evaluator_type`` decides, together with the tasks that are on.
+    Generated masks alone and mask accuracy stand for themselves. Otherwise the dataset's ``evaluator_type`` decides,
+    together with the tasks that are on.
 
     Args:
         dataset_name: a registered dataset.
         output_folder: where results are written, if given.
-        segmentor_only: score the generated masks with the ground-truth class.
+        segmentor_only: score the generated masks with the ground-truth class, and their recall.
         mask_accuracy: score the class of ground-truth masks.
         panoptic_masks: those masks are panoptic segments instead of the classes of a label map.
         semantic: score label maps where the dataset leaves a choice.
         panoptic: score panoptic segments.
         instance: score instances.
+        similarity: (K, K) of the dataset's classes; adds similarity-aware scores.
+        pictures: draw confusions, and so many of the worst images.
+        save_predictions: write label maps and panoptic segments.
 
     Raises:
-        UserError: unknown dataset, or nothing that can be evaluated with these tasks.
+        UserError: unknown dataset, missing files or packages, or nothing that can be evaluated with these tasks.
     """
     metadata = get_metadata(dataset_name)
+    parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions)
+    switches = {"semantic": semantic, "panoptic": panoptic, "instance": instance}
+    on = {task for task, wanted in switches.items() if wanted}
     if segmentor_only:
-        raise UserError("evaluation of generated masks alone (TEST.SEGMENTOR_ONLY) is not available yet; switch it off")
+        return EvaluatorGroup([parts.assigned_classes(on), parts.recall()])
     if mask_accuracy:
-        return MaskAccEvaluator(
-            _class_names(metadata),
-            ignore_label=_ignore_label(metadata),
-            panoptic=panoptic_masks,
-            output_dir=output_folder,
-        )
+        return parts.mask_accuracy(panoptic_masks)
     kind = metadata.get("evaluator_type", None)
-    evaluators: list[DatasetEvaluator] = []
-    if kind == "coco" or (kind == "coco_panoptic_seg" and instance):
-        evaluators.append(_coco_instances(metadata, output_folder))
-    if kind in ("sem_seg", "ade20k_panoptic_seg") or (kind == "coco_panoptic_seg" and semantic):
-        evaluators.append(
-            SemSegEvaluator(_class_names(metadata), ignore_label=_ignore_label(metadata), output_dir=output_folder)
-        )
+    plan = _PLANS.get(kind, ())
+    evaluators = [getattr(parts, maker)() for task, maker in plan if task in {_ALWAYS, *on}]
     if not evaluators:
         raise UserError(f"dataset '{dataset_name}' (type '{kind}') has no evaluator for the tasks that are on")
-    _warn_of_missing(dataset_name, kind, panoptic, instance)
-    return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
+    return evaluators[0] if len(evaluators) == 1 else EvaluatorGroup(evaluators)
 
 
-def _class_names(metadata: Metadata) -> list[str]:
-    return metadata.get("stuff_classes", None) or metadata.thing_classes
+@dataclass(frozen=True)
+class _Parts:
+    """Makes the evaluators of one dataset from its metadata."""
 
+    metadata: Metadata
+    output_folder: str | None
+    similarity: np.ndarray | None
+    pictures: int
+    save_predictions: bool
 
-def _ignore_label(metadata: Metadata) -> int:
-    return metadata.get("ignore_label", 255)
+    @property
+    def class_names(self) -> list[str]:
+        return self.metadata.get("stuff_classes", None) or self.metadata.thing_classes
 
+    @property
+    def ignore_label(self) -> int:
+        return self.metadata.get("ignore_label", 255)
 
-def _coco_instances(metadata: Metadata, output_folder: str | None) -> COCOEvaluator:
-    json_file = metadata.get("json_file", None)
-    if not json_file or not Path(json_file).exists():
-        raise UserError(f"dataset '{metadata.name}': no instance file {json_file}; instance evaluation needs it")
-    return COCOEvaluator(metadata.name, output_dir=output_folder)
+    @property
+    def thing_map(self) -> dict[int, int]:
+        return self.metadata.get("thing_dataset_id_to_contiguous_id", {})
 
+    @property
+    def is_panoptic(self) -> bool:
+        return self.metadata.get("panoptic_root", None) is not None
 
-def _warn_of_missing(dataset_name: str, kind: str, panoptic: bool, instance: bool) -> None:
-    missing = []
-    if panoptic and kind in ("ade20k_panoptic_seg", "coco_panoptic_seg"):
-        missing.append("panoptic quality (PANOPTIC_ON)")
-    if instance and kind == "ade20k_panoptic_seg":
-        missing.append("instance AP (INSTANCE_ON)")
-    if missing:
-        logger.warning("%s: %s: not available yet, left out", dataset_name, " and ".join(missing))
+    def semantic(self) -> SemSegEvaluator:
+        return SemSegEvaluator(
+            self.class_names,
+            ignore_label=self.ignore_label,
+            similarity=self.similarity,
+            pictures=self.pictures,
+            save_predictions=self.save_predictions,
+            output_dir=self.output_folder,
+        )
+
+    def panoptic(self) -> PanopticEvaluator:
+        dataset_ids = {index: number for number, index in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
+        dataset_ids |= {index: number for number, index in self.thing_map.items()}
+        return PanopticEvaluator(
+            self.class_names,
+            self.thing_map.values(),
+            dataset_ids=[dataset_ids[index] for index in range(len(self.class_names))],
+            similarity=self.similarity,
+            pictures=self.pictures,
+            save_predictions=self.save_predictions,
+            output_dir=self.output_folder,
+        )
+
+    def instance(self) -> InstanceEvaluator:
+        similarity = self.similarity
+        if similarity is not None:
+            things = sorted(self.thing_map.values())
+            similarity = similarity[np.ix_(things, things)]
+        return InstanceEvaluator(**self._instances(), similarity=similarity)
+
+    def lvis(self) -> LVISEvaluator:
+        return LVISEvaluator(**self._instances())
+
+    def cityscapes_semantic(self) -> CityscapesSemSegEvaluator:
+        return CityscapesSemSegEvaluator(self.class_names, **self._cityscapes())
+
+    def cityscapes_instance(self) -> CityscapesInstanceEvaluator:
+        return CityscapesInstanceEvaluator(self.class_names, **self._cityscapes())
+
+    def mask_accuracy(self, panoptic_masks: bool) -> MaskAccEvaluator:
+        return MaskAccEvaluator(
+            self.class_names,
+            ignore_label=self.ignore_label,
+            panoptic=panoptic_masks,
+            pictures=self.pictures > 0,
+            output_dir=self.output_folder,
+        )
+
+    def assigned_classes(self, on: set[str]) -> AssignedClassesEvaluator:
+        kind = str(self.metadata.get("evaluator_type", None))
+        makers = {"semantic": self.semantic}
+        if self.is_panoptic:
+            instance = self.cityscapes_instance if kind.startswith("cityscapes") else self.instance
+            makers |= {"panoptic": self.panoptic, "instance": instance}
+        chosen = [task for task in makers if task in on]
+        if not chosen or "stuff_classes" not in self.metadata.as_dict():
+            raise UserError(
+                f"dataset '{self.metadata.name}' (type '{kind}') has nothing that generated masks can be scored on "
+                "(TEST.SEGMENTOR_ONLY) with the tasks that are on"
+            )
+        return AssignedClassesEvaluator(
+            {task: makers[task]() for task in chosen},
+            thing_ids=self.thing_map.values(),
+            num_classes=len(self.class_names),
+            ignore_label=self.ignore_label,
+        )
+
+    def recall(self) -> MaskRecallEvaluator:
+        return MaskRecallEvaluator(
+            self.class_names,
+            panoptic=self.is_panoptic,
+            ignore_label=self.ignore_label,
+            output_dir=self.output_folder,
+        )
+
+    def _instances(self) -> dict[str, Any]:
+        json_file = self.metadata.get("json_file", None)
+        if not json_file or not Path(json_file).is_file():
+            raise UserError(
+                f"dataset '{self.metadata.name}': no instance file {json_file}; instance evaluation needs it, "
+                "or switch it off with MODEL.MASK_FORMER.TEST.INSTANCE_ON False"
+            )
+        names, things = self.metadata.thing_classes, sorted(self.thing_map.values())
+        if len(names) != len(things):  # some datasets list every class there
+            names = [names[index] for index in things]
+        return {
+            "json_file": json_file,
+            "class_ids": dict(self.thing_map),
+            "class_names": names,
+            "output_dir": self.output_folder,
+        }
+
+    def _cityscapes(self) -> dict[str, Any]:
+        if self.output_folder is None:
+            raise UserError("Cityscapes evaluation writes predictions as files: give an output folder")
+        return {
+            "gt_dir": self.metadata.get("gt_dir", None) or self.metadata.sem_seg_root,
+            "output_dir": self.output_folder,
+        }

@@ -3,65 +3,101 @@
 from __future__ import annotations
 
 import json
-import logging
 
+import numpy as np
 import pytest
-from detectron2.config import CfgNode as CN
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluators
 
-from maskclippp.data.datasets import register_all
+from maskclippp.config.defaults import default_config
+
+from maskclippp.data.datasets import get_metadata, register_all
 from maskclippp.evaluation.build import build_evaluator, build_evaluator_from_cfg
+from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from maskclippp.evaluation.instance import InstanceEvaluator
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
+from maskclippp.evaluation.oracle import AssignedClassesEvaluator
+from maskclippp.evaluation.panoptic import PanopticEvaluator
+from maskclippp.evaluation.recall import MaskRecallEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
+from maskclippp.evaluation.streaming import EvaluatorGroup
 from maskclippp.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def _registered(tmp_path):
-    for name in ("coco/annotations/instances_val2017.json", "toy/instance_val.json"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    files = ("coco/annotations/instances_val2017.json", "toy/instance_val.json", ADE_JSON)
+    names = (COCO, "toy_instance_val", ADE)
     register_all(str(tmp_path))
+    for file, name in zip(files, names, strict=True):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        things = get_metadata(name).thing_dataset_id_to_contiguous_id
+        content = {"images": [], "annotations": [], "categories": [{"id": number} for number in things]}
+        (tmp_path / file).write_text(json.dumps(content))
     yield
     register_all()
 
 
 COCO = "openvocab_coco_2017_val_panoptic_with_sem_seg"
+ADE, ADE_JSON = "openvocab_ade20k_panoptic_val", "ADEChallengeData2016/ade20k_instance_val.json"
+CITY = "openvocab_cityscapes_fine_panoptic_val"
 ALL = {"semantic": True, "panoptic": True, "instance": True}
+
+
+def kinds(evaluator) -> list[type]:
+    return [type(one) for one in evaluator.evaluators] if isinstance(evaluator, EvaluatorGroup) else [type(evaluator)]
 
 
 @pytest.mark.parametrize(
     ("name", "tasks", "expected"),
     [
         ("toy_sem_seg_val", {"semantic": False}, [SemSegEvaluator]),
-        ("toy_panoptic_val", ALL, [SemSegEvaluator]),
-        ("openvocab_ade20k_panoptic_val", {}, [SemSegEvaluator]),
+        ("toy_panoptic_val", ALL, [SemSegEvaluator, PanopticEvaluator, InstanceEvaluator]),
+        (ADE, {}, [SemSegEvaluator]),
+        (ADE, ALL, [SemSegEvaluator, PanopticEvaluator, InstanceEvaluator]),
         (COCO, {"semantic": True}, [SemSegEvaluator]),
-        (COCO, ALL, [COCOEvaluator, SemSegEvaluator]),
-        ("toy_instance_val", {}, [COCOEvaluator]),
+        (COCO, ALL, [PanopticEvaluator, InstanceEvaluator, SemSegEvaluator]),
+        ("toy_instance_val", {}, [InstanceEvaluator]),
         ("toy_sem_seg_val", {"mask_accuracy": True, "semantic": True}, [MaskAccEvaluator]),
         (COCO, {"mask_accuracy": True, "panoptic_masks": True, **ALL}, [MaskAccEvaluator]),
+        (COCO, {"segmentor_only": True, **ALL}, [AssignedClassesEvaluator, MaskRecallEvaluator]),
+        ("toy_sem_seg_val", {"segmentor_only": True, **ALL}, [AssignedClassesEvaluator, MaskRecallEvaluator]),
+        (CITY, {"semantic": False, "panoptic": True}, [PanopticEvaluator]),
     ],
 )
 def test_kinds(name: str, tasks: dict, expected: list[type]) -> None:
-    evaluator = build_evaluator(name, **tasks)
-    found = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]
-    assert [type(one) for one in found] == expected
+    assert kinds(build_evaluator(name, **tasks)) == expected
 
 
-def test_what_is_left_out_is_said(caplog) -> None:
-    with caplog.at_level(logging.WARNING):
-        build_evaluator("toy_panoptic_val", **ALL)
-    assert "panoptic quality (PANOPTIC_ON) and instance AP (INSTANCE_ON): not available yet" in caplog.text
+def test_cityscapes(tmp_path) -> None:
+    pytest.importorskip("cityscapesscripts", reason="needs cityscapesscripts")
+    expected = [PanopticEvaluator, CityscapesSemSegEvaluator, CityscapesInstanceEvaluator]
+    assert kinds(build_evaluator(CITY, output_folder=str(tmp_path), **ALL)) == expected
+
+
+def test_the_oracle_scores_what_is_on_and_there() -> None:
+    def tasks(name: str, **on) -> list[str]:
+        return list(build_evaluator(name, segmentor_only=True, **on).evaluators[0]._evaluators)
+
+    assert tasks(COCO, **ALL) == ["semantic", "panoptic", "instance"]
+    assert tasks(COCO, semantic=False, panoptic=True) == ["panoptic"]
+    assert tasks("toy_sem_seg_val", **ALL) == ["semantic"]
+
+
+def test_similarity_of_things_is_cut_out() -> None:
+    similarity = np.eye(150)
+    things = sorted(get_metadata(ADE).thing_dataset_id_to_contiguous_id.values())
+    similarity[things[3], things[1]] = 0.5
+    instances = build_evaluator(ADE, similarity=similarity, **ALL).evaluators[2]
+    assert instances._similarity.shape == (100, 100) and instances._similarity[3, 1] == 0.5
 
 
 @pytest.mark.parametrize(
     ("name", "tasks", "message"),
     [
         ("toy_sem_seg", {}, "no dataset is called 'toy_sem_seg'; did you mean"),
-        ("toy_sem_seg_val", {"segmentor_only": True}, r"TEST\.SEGMENTOR_ONLY\) is not available yet"),
+        ("toy_sem_seg_val", {"segmentor_only": True, "semantic": False}, r"nothing that generated masks can be scored"),
+        ("toy_instance_val", {"segmentor_only": True}, r"nothing that generated masks can be scored"),
         (COCO, {"semantic": False}, "has no evaluator for the tasks that are on"),
-        ("openvocab_cityscapes_fine_panoptic_val", {}, "type 'cityscapes_panoptic_seg'"),
+        (CITY, {}, "give an output folder"),
         ("toy_instance_train", {}, r"dataset 'toy_instance_train': no instance file .*instance_train\.json"),
     ],
 )
@@ -71,12 +107,14 @@ def test_what_cannot_be_evaluated(name: str, tasks: dict, message: str) -> None:
 
 
 def test_from_config(tmp_path) -> None:
-    cfg = CN({"OUTPUT_DIR": str(tmp_path), "MODEL": {"MASKCLIPPP": {}, "MASK_FORMER": {}}})
-    cfg.MODEL.MASKCLIPPP.TEST = CN({"SEGMENTOR_ONLY": False, "MASK_ACC": True})
-    cfg.MODEL.MASKCLIPPP.SEGMENTOR = CN({"NAME": "PanGTSegmentor"})
-    cfg.MODEL.MASK_FORMER.TEST = CN({"SEMANTIC_ON": True, "PANOPTIC_ON": False, "INSTANCE_ON": False})
+    cfg = default_config()
+    cfg.OUTPUT_DIR = str(tmp_path)
+    cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC = True
+    cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME = "PanGTSegmentor"
     evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val")
     assert isinstance(evaluator, MaskAccEvaluator) and evaluator._panoptic
     assert evaluator._output_dir == str(tmp_path / "inference")
     cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC = False
-    assert isinstance(build_evaluator_from_cfg(cfg, "toy_panoptic_val", str(tmp_path)), SemSegEvaluator)
+    cfg.TEST.PICTURES = 3
+    evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val", str(tmp_path), similarity=np.eye(96))
+    assert isinstance(evaluator, SemSegEvaluator) and evaluator._pictures == 3 and evaluator._similarity is not None
