@@ -1,4 +1,4 @@
-"""The only reader of annotation files: label maps, panoptic ids, run-length encoded masks, JSON."""
+"""The only reader of annotation files: label maps, panoptic ids, JSON; masks are in :mod:`.mask_files`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from maskclippp.data.images import MAX_PIXELS, decode
+from maskclippp.data.images import decode
 from maskclippp.utils.errors import UserError
 
-_ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-_MAX_MASK_ELEMENTS = 4_000_000_000
+ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 def read_label_map(
@@ -38,7 +36,7 @@ def read_label_map(
         UserError: unreadable file, several channels, wrong size, label out of range; names the file and what was found.
     """
     image = decode(path)
-    if image.mode not in _ONE_CHANNEL:
+    if image.mode not in ONE_CHANNEL:
         raise UserError(f"{path}: a label map has one channel, this file has {len(image.getbands())} ({image.mode})")
     labels = np.asarray(image).astype(np.int32)
     check_size(path, labels.shape, size_hw)
@@ -80,68 +78,6 @@ def panoptic_ids(colours: np.ndarray) -> np.ndarray:
     """Return the segment ids (H, W) int32 of panoptic colours (H, W, 3): R + 256 G + 65536 B."""
     channels = colours.astype(np.int32)
     return channels[..., 0] + 256 * channels[..., 1] + 65536 * channels[..., 2]
-
-
-def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-    """Read the masks of one image.
-
-    ``.json`` is a list of ``{"segmentation": RLE}`` (COCO run-length encoding), one mask each in list order. ``.png``
-    (three channels: id = R + 256 G + 65536 B; or one channel) and ``.npy`` (2-D whole numbers) are maps in which every
-    distinct value is a mask, in ascending order.
-
-    Args:
-        path: mask file.
-        size_hw: size of the image; checked if given, and needed for an empty list.
-
-    Returns:
-        (Q, H, W) bool; Q may be 0.
-
-    Raises:
-        UserError: unknown suffix, unreadable file, wrong or differing sizes, empty list without ``size_hw``.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".json":
-        return _read_rle_list(path, size_hw)
-    map_readers = {".png": _read_map_png, ".npy": _read_map_npy}
-    if suffix not in map_readers:
-        raise UserError(f"{path}: masks are read from .json, {', '.join(map_readers)}, not from '{suffix}'")
-    id_map = map_readers[suffix](path)
-    check_size(path, id_map.shape, size_hw)
-    values = np.unique(id_map)
-    _check_count(path, len(values), id_map.shape)
-    return id_map[None] == values[:, None, None]  # (Q, H, W)
-
-
-def decode_rle(segmentation: Any, where: str) -> np.ndarray:
-    """Decode a COCO run-length encoding, compressed or not.
-
-    Args:
-        segmentation: ``{"size": [H, W], "counts": text or list}``.
-        where: file and index, for the message.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        UserError: not a run-length encoding, or counts that do not fill the size.
-    """
-    size, counts = (segmentation.get(key) if isinstance(segmentation, dict) else None for key in ("size", "counts"))
-    if not _is_size(size) or not isinstance(counts, str | bytes | list):
-        raise UserError(f"{where}: not a COCO run-length encoding; expected {{'size': [H, W], 'counts': ...}}")
-    height, width = size
-    try:
-        rle = {"size": [height, width], "counts": counts}
-        if isinstance(counts, list):
-            if sum(counts) != height * width:
-                raise ValueError(f"counts add up to {sum(counts)}, not to {height}x{width}")
-            rle = coco_mask.frPyObjects(rle, height, width)
-        mask = coco_mask.decode(rle).astype(bool)
-        # Counts that end too early leave the rest of the decoded array uninitialised.
-        if int(coco_mask.area(rle)) != int(mask.sum()):
-            raise ValueError(f"counts do not fill {height}x{width}")
-        return mask
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{where}: broken run-length encoding: {error}") from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -187,52 +123,3 @@ def check_labels(labels: np.ndarray, num_classes: int, ignore_label: int | None,
             f"{path}: label {found} in {int(wrong.sum())} pixels; expected 0 to {num_classes - 1}"
             + ("" if ignore_label is None else f" or {ignore_label} (ignored)")
         )
-
-
-def _read_rle_list(path: str | Path, size_hw: tuple[int, int] | None) -> np.ndarray:
-    entries = read_json(path)
-    if not isinstance(entries, list):
-        raise UserError(f"{path}: expected a list of {{'segmentation': RLE}}, found {type(entries).__name__}")
-    if not entries:
-        if size_hw is None:
-            raise UserError(f"{path}: the list of masks is empty and the image size is not known; give the size")
-        return np.zeros((0, *size_hw), dtype=bool)
-    masks: list[np.ndarray] = []
-    for index, entry in enumerate(entries):
-        segmentation = entry.get("segmentation") if isinstance(entry, dict) else None
-        mask = decode_rle(segmentation, f"{path}, entry {index}")
-        size_hw = size_hw or mask.shape
-        check_size(f"{path}, entry {index}", mask.shape, size_hw)
-        _check_count(path, len(entries), size_hw)
-        masks.append(mask)
-    return np.stack(masks)
-
-
-def _read_map_png(path: str | Path) -> np.ndarray:
-    return read_label_map(path) if decode(path).mode in _ONE_CHANNEL else read_panoptic_ids(path)
-
-
-def _read_map_npy(path: str | Path) -> np.ndarray:
-    try:
-        id_map = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as a NumPy array: {error}") from error
-    if id_map.ndim != 2 or not (np.issubdtype(id_map.dtype, np.integer) or id_map.dtype == bool):
-        raise UserError(f"{path}: expected a 2-D array of whole numbers, found shape {id_map.shape} of {id_map.dtype}")
-    return id_map
-
-
-def _check_count(path: str | Path, count: int, size_hw: tuple[int, ...]) -> None:
-    if count * size_hw[0] * size_hw[1] > _MAX_MASK_ELEMENTS:
-        raise UserError(f"{path}: {count} masks of {size_hw[0]}x{size_hw[1]} are too many; is this a label map?")
-
-
-def _is_size(size: Any) -> bool:
-    return (
-        isinstance(size, list | tuple)
-        and len(size) == 2
-        and all(isinstance(side, int) and side > 0 for side in size)
-        and size[0] * size[1] <= MAX_PIXELS
-    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from detectron2.config import configurable
 
-from ..data.annotations import read_masks
+from ..data.mask_files import MaskTable, read_masks
 from ..utils.errors import UserError
 from ..utils.paths import resolve
 from .base import FileMaskGenerator
@@ -17,30 +18,43 @@ from .build import MASK_GENERATOR_REGISTRY
 
 @MASK_GENERATOR_REGISTRY.register()
 class OfflineSegmentor(FileMaskGenerator):
-    """Reads ``<folder>/<image stem><suffix>``; see :func:`maskclippp.data.annotations.read_masks` for the formats.
+    """Reads ``<folder>/<image stem><suffix>`` for each image, or one file for all.
+
+    The formats are those of :func:`maskclippp.data.mask_files.read_masks` and
+    :class:`maskclippp.data.mask_files.MaskTable`.
 
     Args:
-        folder: where the mask files are.
-        suffix: end of the file name: ".json", ".png" or ".npy", perhaps with something before the dot.
+        source: the folder of the mask files, or a JSON file with the masks of all images.
+        suffix: end of the file names in a folder: ".json", ".png" or ".npy", perhaps with something before the dot.
     """
 
     @configurable
-    def __init__(self, *, folder: str, suffix: str) -> None:
+    def __init__(self, *, source: str, suffix: str = "") -> None:
         super().__init__()
-        self.folder = Path(resolve(folder))
+        self.source = Path(resolve(source))
         self.suffix = suffix
-        if not folder or not self.folder.is_dir():
-            raise UserError(f"SEGMENTOR.OFFLINE_ANN_DIR '{folder}' is not a folder; it must hold the mask files")
+        if not source or not self.source.exists():
+            raise UserError(
+                f"SEGMENTOR.OFFLINE_ANN_DIR '{source}' is not a folder, nor a file; it must hold the mask files, or be "
+                "a JSON file with the masks of all images"
+            )
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Read the SEGMENTOR config node."""
         node = cfg.MODEL.MASKCLIPPP.SEGMENTOR
-        return {"folder": node.OFFLINE_ANN_DIR, "suffix": node.OFFLINE_ANN_SUFFIX}
+        return {"source": node.OFFLINE_ANN_DIR, "suffix": node.OFFLINE_ANN_SUFFIX}
+
+    @cached_property
+    def table(self) -> MaskTable:
+        """The content of a file for all images; read when the first image comes."""
+        return MaskTable.read(self.source)
 
     def read(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record; an empty list is an image without masks."""
-        path = self.folder / f"{Path(record['file_name']).stem}{self.suffix}"
+        if self.source.is_file():
+            return self.table.masks(record)
+        path = self.source / f"{Path(record['file_name']).stem}{self.suffix}"
         if not path.is_file():
             raise UserError(f"{record['file_name']}: its masks {path} are missing; write them there first")
         return read_masks(path, size_hw=(record["height"], record["width"]))

@@ -10,8 +10,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskclippp.data import images
-from maskclippp.data.annotations import decode_rle, read_json, read_label_map, read_masks, read_panoptic_ids
+from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
 from maskclippp.data.images import read_image
+from maskclippp.data.mask_files import read_masks
+from maskclippp.data.run_length import decode_rle
 from maskclippp.utils.errors import UserError
 
 IDS = np.array([[0, 5, 256], [70000, 70000, 5]], dtype=np.int64)
@@ -92,7 +94,8 @@ def test_empty_mask_list(tmp_path) -> None:
     ("content", "message"),
     [
         ("{", r"m\.json: cannot be read as JSON: .* line 1 column 2"),
-        ("{}", "expected a list .* found dict"),
+        ("{}", "expected a list .* found dict without 'annotations'"),
+        ("7", "expected a list .* found int"),
         ('[{"mask": 1}]', "entry 0: not a COCO run-length encoding"),
         ('[{"segmentation": {"size": [2, 3], "counts": [1, 2]}}]', "entry 0: broken .* add up to 3, not to 2x3"),
         ('[{"segmentation": {"size": [2, 3], "counts": "zzzzzz"}}]', "entry 0: broken run-length encoding"),

@@ -9,9 +9,9 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from maskclippp.config import default_config
+from maskclippp.data.run_length import encode_rle
 from maskclippp.mask_generators import build_mask_generator
 from maskclippp.mask_generators.ground_truth import GTSegmentor, PanGTSegmentor
 from maskclippp.mask_generators.offline import OfflineSegmentor
@@ -82,13 +82,12 @@ def test_panoptic_ground_truth_keeps_the_order_of_segments(tmp_path):
 
 @pytest.fixture
 def offline(tmp_path):
-    return lambda suffix: OfflineSegmentor(folder=str(tmp_path), suffix=suffix)
+    return lambda suffix: OfflineSegmentor(source=str(tmp_path), suffix=suffix)
 
 
 def test_offline_run_lengths(tmp_path, offline):
     wanted = np.stack([LABELS == 2, LABELS == 7])
-    encoded = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in wanted]
-    entries = [{"segmentation": {**rle, "counts": rle["counts"].decode()}} for rle in encoded]
+    entries = [{"segmentation": rle} for rle in encode_rle(wanted)]
     (tmp_path / "image_masks.json").write_text(json.dumps(entries))
     (masks,) = run(offline("_masks.json"), record(tmp_path))
     assert torch.equal(masks, torch.from_numpy(wanted).float())
@@ -108,6 +107,15 @@ def test_offline_empty_list_is_no_masks(tmp_path, offline):
     assert masks.shape == (0, 6, 8)
 
 
+def test_offline_one_file_for_all_images(tmp_path):
+    (rle,) = encode_rle((LABELS == 7)[None])
+    (tmp_path / "all.json").write_text(json.dumps([{"file_name": "image.jpg", "segmentation": rle}]))
+    generator = OfflineSegmentor(source=str(tmp_path / "all.json"))
+    masks, nothing = run(generator, record(tmp_path), record(tmp_path) | {"file_name": "other.jpg"})
+    assert torch.equal(masks, torch.from_numpy(LABELS == 7)[None].float())
+    assert nothing.shape == (0, 2, 4)
+
+
 def test_offline_messages(tmp_path, offline):
     with pytest.raises(UserError, match=r"image.jpg: its masks .*image.json are missing"):
         run(offline(".json"), record(tmp_path))
@@ -118,9 +126,9 @@ def test_offline_messages(tmp_path, offline):
     with pytest.raises(UserError, match="image.npy: cannot be read"):
         run(offline(".npy"), record(tmp_path))
     with pytest.raises(UserError, match="OFFLINE_ANN_DIR '/no/such' is not a folder"):
-        OfflineSegmentor(folder="/no/such", suffix=".json")
+        OfflineSegmentor(source="/no/such", suffix=".json")
     with pytest.raises(UserError, match="OFFLINE_ANN_DIR '' is not a folder"):
-        OfflineSegmentor(folder="", suffix=".json")
+        OfflineSegmentor(source="", suffix=".json")
 
 
 def test_built_from_a_config(tmp_path):

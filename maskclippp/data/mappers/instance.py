@@ -10,10 +10,11 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from pycocotools import mask as coco_mask
 
-from maskclippp.data.annotations import check_size, decode_rle
+from maskclippp.data.annotations import check_size
 from maskclippp.data.mappers.augmentations import resize_and_crop
 from maskclippp.data.mappers.build import MAPPERS
 from maskclippp.data.mappers.training import LargeScaleJitter, TrainingMapper
+from maskclippp.data.run_length import decode_rle
 from maskclippp.utils.errors import UserError
 
 Shapes = list[tuple[int, list[np.ndarray] | np.ndarray]]

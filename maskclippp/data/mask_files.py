@@ -1,0 +1,205 @@
+"""The only reader of mask files: those of one image, and those of all images in one file."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from maskclippp.data.annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
+from maskclippp.data.images import decode
+from maskclippp.data.run_length import decode_rle
+from maskclippp.utils.errors import UserError
+
+_MAX_MASK_ELEMENTS = 4_000_000_000
+
+
+def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Read the masks of one image.
+
+    ``.json`` is a list of ``{"segmentation": RLE}`` (COCO run-length encoding), one mask each in list order, or a dict
+    with such a list as "annotations", as Segment Anything's data has it. ``.png`` (three channels: id = R + 256 G +
+    65536 B; or one channel) and ``.npy`` (2-D whole numbers) are maps in which every distinct value is a mask, in
+    ascending order.
+
+    Args:
+        path: mask file.
+        size_hw: size of the image; checked if given, and needed for an empty list.
+
+    Returns:
+        (Q, H, W) bool; Q may be 0.
+
+    Raises:
+        UserError: unknown suffix, unreadable file, wrong or differing sizes, empty list without ``size_hw``.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".json":
+        found = read_json(path)
+        return decode_masks(_entries(found, path), path, size_hw=size_hw)
+    map_readers = {".png": _read_map_png, ".npy": _read_map_npy}
+    if suffix not in map_readers:
+        raise UserError(f"{path}: masks are read from .json, {', '.join(map_readers)}, not from '{suffix}'")
+    id_map = map_readers[suffix](path)
+    check_size(path, id_map.shape, size_hw)
+    values = np.unique(id_map)
+    _check_count(path, len(values), id_map.shape)
+    return id_map[None] == values[:, None, None]  # (Q, H, W)
+
+
+def decode_masks(
+    entries: Sequence[Any],
+    path: str | Path,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    indices: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Decode the "segmentation" of each entry; ``indices`` are their places in the file, for messages.
+
+    Returns:
+        (Q, H, W) bool.
+
+    Raises:
+        UserError: a broken run-length encoding, wrong or differing sizes, no entries and no ``size_hw``.
+    """
+    masks = None
+    for number, entry in enumerate(entries):
+        where = f"{path}, entry {number if indices is None else indices[number]}"
+        mask = decode_rle(entry.get("segmentation") if isinstance(entry, dict) else None, where)
+        size_hw = size_hw or mask.shape
+        check_size(where, mask.shape, size_hw)
+        if masks is None:
+            _check_count(path, len(entries), size_hw)
+            masks = np.empty((len(entries), size_hw[1], size_hw[0]), dtype=bool)  # run lengths go down the columns
+        masks[number] = mask.T
+    if masks is not None:
+        return masks.transpose(0, 2, 1)
+    if size_hw is None:
+        raise UserError(f"{path}: the list of masks is empty and the image size is not known; give the size")
+    return np.zeros((0, *size_hw), dtype=bool)
+
+
+@dataclass
+class MaskTable:
+    """Masks of all images of a dataset in one JSON file.
+
+    Either a list of COCO results, ``{"image_id": ..., "segmentation": RLE, ...}`` or with "file_name" instead of
+    "image_id", or a dict with such a list as "annotations" and perhaps the list "images" of ``{"id", "file_name"}``.
+    Masks stay encoded until they are asked for.
+
+    Attributes:
+        path: the file.
+        entries: all of them, in the order of the file.
+        by_id: image id -> places in ``entries``; ids compare as numbers where they are numbers.
+        by_stem: file name without folder and suffix -> file name -> places.
+        is_complete: whether the file lists its images, so that an image that it does not name is a mistake.
+    """
+
+    path: Path
+    entries: list[Any]
+    by_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    by_stem: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    is_complete: bool = False
+
+    @classmethod
+    def read(cls, path: str | Path) -> MaskTable:
+        """Read and index a file.
+
+        Raises:
+            UserError: it is no such file, or an entry does not tell its image.
+        """
+        found = read_json(path)
+        table = cls(Path(path), _entries(found, path))
+        images = found.get("images") if isinstance(found, dict) else None
+        table.is_complete = isinstance(images, list)
+        for image in images if table.is_complete else ():
+            if not isinstance(image, dict) or "id" not in image:
+                raise UserError(f"{path}: an entry of 'images' has no 'id'")
+            places = table.by_id[_id(image["id"])]
+            if isinstance(image.get("file_name"), str):
+                table._add_name(image["file_name"], places)
+        for place, entry in enumerate(table.entries):
+            if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
+                table._add_name(entry["file_name"], []).append(place)
+            elif isinstance(entry, dict) and entry.get("image_id") is not None:
+                table.by_id[_id(entry["image_id"])].append(place)
+            else:
+                raise UserError(f"{path}, entry {place}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
+        return table
+
+    def masks(self, record: dict[str, Any]) -> np.ndarray:
+        """Return the masks of one record ("file_name", "height", "width", perhaps "image_id"), (Q, H, W) bool.
+
+        Raises:
+            UserError: broken or of another size; more than one image of that name; not among the images of the file.
+        """
+        places = self._find(record)
+        if places is None:
+            message = f"{record['file_name']}: no masks in {self.path}, neither by image_id nor by file name"
+            if self.is_complete:
+                raise UserError(f"{message}; make them for this image as well")
+            logging.getLogger(__name__).warning("%s; taken as an image without masks", message)
+            places = []
+        size_hw = (record["height"], record["width"])
+        return decode_masks([self.entries[place] for place in places], self.path, size_hw=size_hw, indices=places)
+
+    def _add_name(self, name: str, places: list[int]) -> list[int]:
+        return self.by_stem[PurePath(name).stem].setdefault(name, places)
+
+    def _find(self, record: dict[str, Any]) -> list[int] | None:
+        """Places of the masks of a record. Names come first: datasets number their images as they like."""
+        path = PurePath(record["file_name"])
+        names = self.by_stem.get(path.stem, {})
+        if len(names) > 1:
+            names = {name: places for name, places in names.items() if _ends_with(path, PurePath(name))}
+            if len(names) != 1:
+                raise UserError(f"{path}: {self.path} has several images of this name; give their folders as well")
+        if names:
+            return next(iter(names.values()))
+        for key in (record.get("image_id"), path.stem):
+            if key is not None and _id(key) in self.by_id:
+                return self.by_id[_id(key)]
+        return None
+
+
+def _entries(found: Any, path: str | Path) -> list[Any]:
+    entries = found.get("annotations") if isinstance(found, dict) else found
+    if not isinstance(entries, list):
+        kind = "dict without 'annotations'" if isinstance(found, dict) else type(entries).__name__
+        raise UserError(f"{path}: expected a list of {{'segmentation': RLE}}, found {kind}")
+    return entries
+
+
+def _id(value: Any) -> str:
+    """One form for 139, "139" and "000000000139"."""
+    text = str(value)
+    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
+
+
+def _ends_with(path: PurePath, end: PurePath) -> bool:
+    return path.parts[-len(end.parts) :] == end.parts
+
+
+def _read_map_png(path: str | Path) -> np.ndarray:
+    return read_label_map(path) if decode(path).mode in ONE_CHANNEL else read_panoptic_ids(path)
+
+
+def _read_map_npy(path: str | Path) -> np.ndarray:
+    try:
+        id_map = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as a NumPy array: {error}") from error
+    if id_map.ndim != 2 or not (np.issubdtype(id_map.dtype, np.integer) or id_map.dtype == bool):
+        raise UserError(f"{path}: expected a 2-D array of whole numbers, found shape {id_map.shape} of {id_map.dtype}")
+    return id_map
+
+
+def _check_count(path: str | Path, count: int, size_hw: tuple[int, ...]) -> None:
+    if count * size_hw[0] * size_hw[1] > _MAX_MASK_ELEMENTS:
+        raise UserError(f"{path}: {count} masks of {size_hw[0]}x{size_hw[1]} are too many; is this a label map?")
