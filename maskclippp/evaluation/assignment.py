@@ -51,8 +51,8 @@ def best_overlaps(masks: np.ndarray, regions: np.ndarray, count: int) -> np.ndar
     regions = regions.ravel()
     area = np.bincount(regions, minlength=count + 1)[:count]
     best = np.zeros(count)
-    for mask in masks.reshape(len(masks), -1):
-        inter = np.bincount(regions[mask], minlength=count + 1)[:count]
+    for mask in masks:
+        inter = np.bincount(regions[mask.ravel()], minlength=count + 1)[:count]
         union = area + inter.sum() - inter
         np.maximum(best, inter / np.maximum(union, 1), out=best)
     return best

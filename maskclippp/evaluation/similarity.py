@@ -30,11 +30,12 @@ def text_similarity(embeddings: Tensor, class_index: Tensor, num_classes: int) -
         (K, K) float64, symmetric, clipped to [0, 1], 1 on the diagonal.
     """
     names = F.normalize(F.normalize(embeddings.detach().double().cpu(), dim=-1).mean(dim=1), dim=-1)
-    index = class_index.cpu()
-    cosine = names @ names.T
-    rows = cosine.new_full((num_classes, len(index)), -1.0).index_reduce_(0, index, cosine, "amax")
-    classes = cosine.new_full((num_classes, num_classes), -1.0).index_reduce_(1, index, rows, "amax")
-    result = classes.clamp(0.0, 1.0).numpy()
+    cosine, index = (names @ names.T).numpy(), class_index.cpu().numpy()
+    rows = np.full((num_classes, len(index)), -1.0)
+    np.maximum.at(rows, index, cosine)
+    result = np.full((num_classes, num_classes), -1.0)
+    np.maximum.at(result.T, index, rows.T)
+    result = result.clip(0.0, 1.0)
     np.fill_diagonal(result, 1.0)
     return result
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from maskclippp.config.defaults import default_config
-
 from maskclippp.data.datasets import get_metadata, register_all
 from maskclippp.evaluation.build import build_evaluator, build_evaluator_from_cfg
 from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
