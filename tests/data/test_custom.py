@@ -148,6 +148,13 @@ def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
         get_dataset("nowhere.yaml")
 
 
+def test_label_maps_of_other_names_are_not_paired_by_position(folder) -> None:
+    (folder / "labels/b.png").rename(folder / "labels/c.png")
+    name = describe(folder, **LABELS, classes=["a", "b"])
+    with pytest.raises(UserError, match=rf"1 pictures have no label map of their name, .*/b\.jpg; check {name}$"):
+        get_dataset(name)
+
+
 def test_code_and_mixed_pictures_are_refused(folder) -> None:
     path = folder / "mine.yaml"
     path.write_text("images: !!python/object/apply:os.getcwd []\n")

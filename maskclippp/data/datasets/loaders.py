@@ -57,6 +57,11 @@ def _load_semantic(row: DatasetRow, root: Path) -> list[Record]:
         for record in records
         if _common_part(record["file_name"], row.image_ext) != _common_part(record["sem_seg_file_name"], row.label_ext)
     ]
+    if unlike and row.described_in:
+        first = unlike[0]
+        raise _incomplete(
+            row, f"{len(unlike)} pictures have no label map of their name, the first is {first['file_name']}"
+        )
     if unlike:
         first = unlike[0]
         logger.warning(
