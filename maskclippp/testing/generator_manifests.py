@@ -73,7 +73,7 @@ def check_generator(published: Published, manifest: dict[str, Any]) -> tuple[lis
     try:
         taken = set(_load(published, manifest))
     except UserError as error:
-        return [str(error)], ""
+        return [" ".join(str(error).split())], ""
     read = [name for name in names if name in taken]
     rest = [name for name in names if name not in taken]
     ignored = [name for name in rest if name.startswith(published.ignored)]

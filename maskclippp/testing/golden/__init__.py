@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401  (registers the kinds)
     backbones,
+    full,
     generators,
     heads,
     mappers,

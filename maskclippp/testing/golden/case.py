@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,14 @@ class Case:
             value = self.tensors[f"param_rows.{key}.value"]
             dense[key] = value.new_zeros(options["shape"]).index_copy(0, index, value)
         return dense
+
+    def split(self, prefix: str) -> tuple[dict[str, Tensor], Case]:
+        """Return the weights whose keys begin with ``prefix``, without it, and the case without them."""
+        found = {key.removeprefix(prefix): value for key, value in self.parameters().items() if key.startswith(prefix)}
+        sparse = self.meta.get("sparse_params", {})
+        meta = self.meta | {"sparse_params": {key: sparse[key] for key in sparse if not key.startswith(prefix)}}
+        rest = {key: value for key, value in self.tensors.items() if not key.startswith(f"param.{prefix}")}
+        return found, replace(self, meta=meta, tensors=rest)
 
     def load_into(self, **parts: nn.Module) -> None:
         """Load the weights into the named parts of a model and put them in evaluation mode.

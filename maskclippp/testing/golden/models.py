@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,19 +83,28 @@ def infer_ground_truth_masks(case: Case) -> Results:
     yield "test_t_embs", model.text_classifier.bank(model.test_names).embeddings
 
 
-def build_model(case: Case, tasks: TaskInference | None = None) -> MaskCLIPpp:
-    """Build the model of ``cfg``, ``model_config`` and the class lists, with the case's weights, in evaluation mode."""
+def build_model(case: Case, tasks: TaskInference | None = None, **parts: Any) -> MaskCLIPpp:
+    """Build the model of ``cfg``, ``model_config`` and the class lists, with the case's weights, in evaluation mode.
+
+    Args:
+        case: its weights are those of the tuned parts.
+        tasks: by default semantic segmentation.
+        parts: of the model; by default masks come from annotations, and nothing is ensembled.
+    """
     node = _node(case)
     visual_encoder = build_visual_encoder(node.VISUAL_ENCODER)
     text_encoder = _text_encoder(case, node)
     templates = case.meta["templates"]
     train_classes = case.meta["train_classes"]
     test_classes = case.meta.get("test_classes", train_classes)
+    if not parts:
+        parts = {
+            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F),
+            "generator": GTSegmentor(ignore_label=case.meta.get("ignore_label", 255)),
+        }
     model = MaskCLIPpp(
         visual_encoder=visual_encoder,
-        visual_encoder_f=build_visual_encoder(node.VISUAL_ENCODER_F),
         text_encoder=text_encoder,
-        generator=GTSegmentor(ignore_label=case.meta.get("ignore_label", 255)),
         psm=build_psm(node, len(templates), visual_encoder.output_shape()),
         criterion=build_criterion(node.CRITERION),
         use_logit_scale=node.USE_LOGIT_SCALE,
@@ -102,7 +112,11 @@ def build_model(case: Case, tasks: TaskInference | None = None) -> MaskCLIPpp:
         text_chunk_size=node.TEXT_CHUNK_SIZE,
         train_classes=train_classes,
         tasks=tasks or TaskInference(),
-        test_metadata=SimpleNamespace(stuff_classes=test_classes),
+        test_metadata=SimpleNamespace(
+            stuff_classes=test_classes,
+            thing_dataset_id_to_contiguous_id={thing: thing for thing in case.meta.get("thing_ids", [])},
+        ),
+        **parts,
     )
     case.load_into(visual_encoder=visual_encoder, text_encoder=text_encoder, psm=model.psm)
     return model.eval()

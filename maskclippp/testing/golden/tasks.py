@@ -42,10 +42,10 @@ def inference(case: Case) -> Results:
         instances = instance_inference(
             logits, masks, num_classes=classes, top_k=cfg["test_topk"], thing_ids=things, with_boxes=True
         )
-        yield from _sorted_instances(prefix, instances)
+        yield from sorted_instances(prefix, instances)
 
 
-def _sorted_instances(prefix: str, instances: Instances) -> Results:
+def sorted_instances(prefix: str, instances: Instances) -> Results:
     """Stored results are in order of decreasing score."""
     order = instances.scores.argsort(descending=True, stable=True)
     yield f"{prefix}_scores", instances.scores[order]
