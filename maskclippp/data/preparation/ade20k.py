@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from maskclippp.data.annotations import check_size, read_label_map
 from maskclippp.data.datasets.palette import palette
@@ -29,11 +28,12 @@ from maskclippp.data.preparation.files import (
     write_image,
     write_json,
 )
-from maskclippp.data.preparation.jobs import run_all
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.panoptic import bounding_box, image_entry, make_panoptic_set, segment_entry
+from maskclippp.data.run_length import encode_rle
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.parallel import run_all
 
 logger = logging.getLogger(__name__)
 
@@ -147,15 +147,14 @@ def _image_instances(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     size_hw = image_size_hw(job.source)
     annotations = []
     for category_id, mask in _instances(job.details, size_hw):
-        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         annotations.append(
             {
                 "image_id": job.source.stem,
                 "category_id": category_id,
                 "iscrowd": 0,
                 "bbox": bounding_box(mask),
-                "area": int(coco_mask.area(rle)),
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                "area": int(mask.sum()),
+                "segmentation": encode_rle(mask[None])[0],
             }
         )
     return image_entry(job.source.stem, job.source.name, size_hw), annotations

@@ -15,10 +15,10 @@ from PIL import Image
 
 from maskclippp.data.annotations import read_json, read_label_map
 from maskclippp.data.image_size import image_size_hw
-from maskclippp.data.preparation.jobs import run_all
 from maskclippp.data.preparation.options import Options
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write, remove_leftovers
+from maskclippp.utils.parallel import run_all
 
 logger = logging.getLogger(__name__)
 

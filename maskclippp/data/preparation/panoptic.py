@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from maskclippp.data.preparation.files import Job, lists_images, write_image, write_json
-from maskclippp.data.preparation.jobs import run_all
 from maskclippp.data.preparation.options import Options
 from maskclippp.utils.files import remove_leftovers
+from maskclippp.utils.parallel import run_all
 
 logger = logging.getLogger(__name__)
 

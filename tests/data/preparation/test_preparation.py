@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskclippp.data.annotations import decode_rle, read_label_map, read_panoptic_ids
+from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.datasets import DATASETS, get_dataset, register_all
 from maskclippp.data.preparation.coco import prepare_class_splits
 from maskclippp.data.preparation.files import read_stems
-from maskclippp.data.preparation.jobs import run_all
 from maskclippp.data.preparation.options import run
+from maskclippp.data.run_length import decode_rle
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.parallel import run_all
 
 from .miniatures import MINIATURES, Miniature, build_context, quarters
 

@@ -37,15 +37,23 @@ def run_all(
     Raises:
         UserError: some items failed with a UserError or OSError; tells how many and the first message.
     """
-    results, failures = [], []
-    for result, failure in _outcomes(partial(_attempt, function), items, workers, title):
-        results.append(result)
-        if failure:
-            failures.append(failure)
+    results, failures = try_all(function, items, workers=workers, title=title)
     if failures:
         others = f" (and {len(failures) - 1} more of {len(items)} {noun}s failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{others}")
     return results
+
+
+def try_all(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, title: str
+) -> tuple[list[Result | None], list[str]]:
+    """Call a function on every item, as :func:`run_all` does.
+
+    Returns:
+        The results in the order of the items (None for those that failed), and the messages of the failures.
+    """
+    outcomes = list(_outcomes(partial(_attempt, function), items, workers, title))
+    return [result for result, _ in outcomes], [failure for _, failure in outcomes if failure]
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> tuple[Result | None, str]:

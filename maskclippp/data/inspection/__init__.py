@@ -1,0 +1,1 @@
+"""Looking at datasets on disk: what is there, whether it is whole, and what it looks like."""

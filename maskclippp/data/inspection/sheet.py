@@ -1,0 +1,102 @@
+"""A sheet of samples of a dataset: each picture beside its labels, with the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data.catalog import Metadata
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from pycocotools import mask as coco_mask
+
+from maskclippp.data.annotations import read_label_map, read_panoptic_ids
+from maskclippp.data.images import read_image
+from maskclippp.data.run_length import decode_rle
+from maskclippp.data.vocabularies import split_synonyms
+from maskclippp.utils.files import atomic_write
+
+Record = dict[str, Any]
+
+_OPACITY = 0.6
+_NAMED = 10
+_NAME_LENGTH = 18
+
+
+def draw_sheet(path: str | Path, records: Sequence[Record], metadata: Metadata, count: int) -> None:
+    """Draw some samples, spread evenly over a dataset.
+
+    Args:
+        path: picture file to write.
+        records: records of the dataset.
+        metadata: its metadata.
+        count: samples; fewer if there are not so many.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int))
+    figure = Figure(figsize=(11, 3.6 * len(chosen) + 0.5), layout="constrained")
+    rows = figure.subplots(len(chosen), 2, squeeze=False)
+    for axes, index in zip(rows, chosen, strict=True):
+        _draw_sample(axes, records[index], metadata)
+    figure.suptitle(metadata.name, fontsize=11)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=90)
+
+
+def _draw_sample(axes: Sequence, record: Record, metadata: Metadata) -> None:
+    image = read_image(record["file_name"])
+    painted, shown = image.astype(np.float32), []
+    for mask, name, color in sorted(_regions(record, metadata, image.shape[:2]), key=lambda each: -each[0].sum()):
+        painted[mask] = (1 - _OPACITY) * image[mask] + _OPACITY * np.array(color)
+        painted[_outline(mask)] = 255
+        shown.append(Patch(color=np.array(color) / 255, label=name[:_NAME_LENGTH]))
+    for each, pixels in zip(axes, (image, painted.astype(np.uint8)), strict=True):
+        each.imshow(pixels)
+        each.set_axis_off()
+    axes[0].set_title(Path(record["file_name"]).name, fontsize=8)
+    unnamed = f", {len(shown) - _NAMED} not named" if len(shown) > _NAMED else ""
+    axes[1].set_title(f"{len(shown)} regions{unnamed}", fontsize=8)
+    axes[1].legend(handles=shown[:_NAMED], loc="upper left", bbox_to_anchor=(1, 1), fontsize=7, frameon=False)
+
+
+def _regions(
+    record: Record, metadata: Metadata, size_hw: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, str, tuple[int, int, int]]]:
+    """Yield mask (H, W), class name and colour of every labelled region: segments, else instances, else classes."""
+    if "pan_seg_file_name" in record:
+        ids = read_panoptic_ids(record["pan_seg_file_name"], size_hw=size_hw)
+        for segment in record["segments_info"]:
+            index = segment["category_id"]
+            yield ids == segment["id"], _name(metadata.stuff_classes[index]), metadata.stuff_colors[index]
+    elif "annotations" in record:
+        for number, annotation in enumerate(record["annotations"]):
+            index = annotation["category_id"]
+            mask = _instance_mask(annotation["segmentation"], size_hw, f"{record['file_name']}, annotation {number}")
+            yield mask, _name(metadata.thing_classes[index]), metadata.thing_colors[index]
+    else:
+        labels = read_label_map(record["sem_seg_file_name"], size_hw=size_hw)
+        for index in np.unique(labels):
+            if 0 <= index < len(metadata.stuff_classes):
+                yield labels == index, _name(metadata.stuff_classes[index]), metadata.stuff_colors[index]
+
+
+def _instance_mask(outline: Any, size_hw: tuple[int, int], where: str) -> np.ndarray:
+    if isinstance(outline, dict):
+        return decode_rle(outline, where)
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outline, *size_hw))).astype(bool)
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of a mask (H, W) whose right or lower neighbour is not in it."""
+    edge = np.zeros_like(mask)
+    edge[:-1] |= mask[:-1] & ~mask[1:]
+    edge[:, :-1] |= mask[:, :-1] & ~mask[:, 1:]
+    return edge
+
+
+def _name(entry: str) -> str:
+    return split_synonyms(entry)[0]
