@@ -22,7 +22,8 @@ class Checkpointer(_Checkpointer):
     """fvcore's checkpointer with tensors-only reading, atomic writing and clear words about what does not fit.
 
     A model that has ``checkpoint_prefixes`` gets only the state-dict entries under them saved, and only those count as
-    missing when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights.
+    missing when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights. One
+    that has ``adapt_checkpoint`` brings the entries of a file to its own names first.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Checkpointer(_Checkpointer):
         return checkpoint
 
     def _fill(self, path: str, weights: dict[str, torch.Tensor], *, all_must_fit: bool) -> None:
+        if hasattr(self.model, "adapt_checkpoint"):
+            weights = self.model.adapt_checkpoint(weights)
         state = self.model.state_dict()
         fit = compare_keys(state, weights, is_needed=lambda key: key.startswith(self.prefixes))
         if not fit.matched:

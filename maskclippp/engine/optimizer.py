@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from maskclippp.utils.errors import UserError, did_you_mean
 
+BACKBONE_PREFIX = "backbone."
 VISUAL_PREFIX = "visual_encoder.proxy."
 TEXT_PREFIX = "text_encoder."
 ENCODER_PREFIXES = (VISUAL_PREFIX, TEXT_PREFIX)
@@ -24,7 +25,7 @@ NORMS = (
     nn.LayerNorm,
     nn.LocalResponseNorm,
 )
-POSITION_TABLES = ("relative_position_bias_table",)
+POSITION_TABLES = ("relative_position_bias_table", "absolute_pos_embed")
 
 GradientClipper = Callable[[Iterable[nn.Parameter]], None]
 
@@ -39,14 +40,15 @@ def parameter_options(
     weight_decay_bias: float | None = None,
     visual_encoder_multiplier: float = 1.0,
     text_encoder_multiplier: float = 1.0,
+    backbone_multiplier: float = 1.0,
 ) -> dict[str, tuple[float, float]]:
     """Return (learning rate, weight decay) of every trainable parameter by its name in checkpoints.
 
     A shared parameter appears once.
 
-    The multipliers hold for what is under ``visual_encoder.proxy`` and ``text_encoder``. Norm layers and embeddings
-    (token embeddings, and parameters called so, such as position embeddings) have their own decay; so have biases
-    inside the two encoders, unless ``weight_decay_bias`` is None.
+    The multipliers hold for what is under ``visual_encoder.proxy``, ``text_encoder`` and ``backbone``. Norm layers and
+    embeddings (token embeddings, position tables, and what is called an embedding inside the two encoders) have their
+    own decay; so have biases inside the two encoders, unless ``weight_decay_bias`` is None.
     """
     names = checkpoint_names(model)
     options = {}
@@ -61,11 +63,14 @@ def parameter_options(
                 rate = base_lr * visual_encoder_multiplier
             elif name.startswith(TEXT_PREFIX):
                 rate = base_lr * text_encoder_multiplier
+            elif name.startswith(BACKBONE_PREFIX):
+                rate = base_lr * backbone_multiplier
+            in_encoder = name.startswith(ENCODER_PREFIXES)
             if isinstance(module, NORMS):
                 decay = weight_decay_norm
-            elif isinstance(module, nn.Embedding) or "embed" in leaf or leaf in POSITION_TABLES:
+            elif isinstance(module, nn.Embedding) or leaf in POSITION_TABLES or (in_encoder and "embed" in leaf):
                 decay = weight_decay_embed
-            elif weight_decay_bias is not None and leaf.endswith("bias") and name.startswith(ENCODER_PREFIXES):
+            elif weight_decay_bias is not None and in_encoder and leaf.endswith("bias"):
                 decay = weight_decay_bias
             options[name] = (rate, decay)
     return options
@@ -97,6 +102,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
         visual_encoder_multiplier=cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER,
         text_encoder_multiplier=cfg.SOLVER.TEXT_ENCODER_MULTIPLIER,
+        backbone_multiplier=cfg.SOLVER.BACKBONE_MULTIPLIER,
     )
     if not options:
         raise UserError("no parameter of this model trains; see FINETUNE_TYPE and PSM.NAME under MODEL.MASKCLIPPP")
@@ -110,28 +116,28 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return the schedule, a multiplier on every group's own rate: detectron2's, with the cosine ending at BASE_LR_END.
+    """Return the schedule, a multiplier on every group's own rate.
 
-    At step t of MAX_ITER, WarmupCosineLR gives end + (1 - end) * (1 + cos(pi * t / MAX_ITER)) / 2 with
-    end = BASE_LR_END / BASE_LR.
+    At step t of MAX_ITER = T, after the warm-up, WarmupCosineLR gives end + (1 - end) * (1 + cos(pi * t / T)) / 2 with
+    end = BASE_LR_END / BASE_LR; WarmupPolyLR gives (1 - t / T) ^ POLY_LR_POWER, but not less than
+    POLY_LR_CONSTANT_ENDING; WarmupMultiStepLR is detectron2's.
 
     Raises:
         UserError: unknown SOLVER.LR_SCHEDULER_NAME.
     """
-    solver = cfg.SOLVER
-    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
-        schedule = WarmupParamScheduler(
-            CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR),
-            solver.WARMUP_FACTOR,
-            min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0),
-            solver.WARMUP_METHOD,
-        )
-        return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)
-    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
+    solver, name = cfg.SOLVER, cfg.SOLVER.LR_SCHEDULER_NAME
+    if name == "WarmupMultiStepLR":
         return build_lr_scheduler(cfg, optimizer)
-    valid = ("WarmupCosineLR", "WarmupMultiStepLR")
-    hint = did_you_mean(solver.LR_SCHEDULER_NAME, valid)
-    raise UserError(f"SOLVER.LR_SCHEDULER_NAME '{solver.LR_SCHEDULER_NAME}' is not known{hint}")
+    curves: dict[str, Callable[[float], float]] = {
+        "WarmupCosineLR": CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR),
+        "WarmupPolyLR": lambda done: max(max(1 - done, 0.0) ** solver.POLY_LR_POWER, solver.POLY_LR_CONSTANT_ENDING),
+    }
+    if name not in curves:
+        hint = did_you_mean(name, [*curves, "WarmupMultiStepLR"])
+        raise UserError(f"SOLVER.LR_SCHEDULER_NAME '{name}' is not known{hint}")
+    warmup = min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0)
+    schedule = WarmupParamScheduler(curves[name], solver.WARMUP_FACTOR, warmup, solver.WARMUP_METHOD)
+    return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)
 
 
 def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:

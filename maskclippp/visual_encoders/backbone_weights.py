@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def load_backbone(backbone: nn.Module, path: str | Path, *, settings: str) -> No
     weights = read_checkpoint(path)["model"]
     part = {key.removeprefix(PREFIX): tensor for key, tensor in weights.items() if key.startswith(PREFIX)}
     alone = not part
-    part = _own_names(weights) if alone else part
+    part = backbone_entries(weights) if alone else part
     wanted = backbone.state_dict()
 
     def is_needed(key: str) -> bool:
@@ -76,8 +77,8 @@ def load_backbone(backbone: nn.Module, path: str | Path, *, settings: str) -> No
     backbone.load_state_dict({key: part[key] for key in fit.matched}, strict=False)
 
 
-def _own_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of an ImageNet classifier that belong to its backbone, under our names."""
+def backbone_entries(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of an ImageNet classifier that belong to its backbone, under our names."""
     kept = {key: tensor for key, tensor in weights.items() if not CLASSIFIER.match(key)}
     if "layer1.0.conv1.weight" in kept:
         return {rename(key, TORCHVISION_TO_OWN): tensor for key, tensor in kept.items()}

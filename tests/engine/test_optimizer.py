@@ -7,8 +7,10 @@ import math
 
 import pytest
 import torch
+from detectron2.modeling import build_model
 from torch import nn
 
+import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
 from maskclippp.config import load_config
 from maskclippp.engine.optimizer import (
     build_gradient_clipper,
@@ -190,3 +192,47 @@ def test_unknown_names(model, build, overrides, message):
 def test_nothing_to_train(model):
     with pytest.raises(UserError, match="no parameter of this model trains"):
         build_optimizer(config(), model.requires_grad_(False))
+
+
+def test_published_rates_and_decays_of_mask2former():
+    """Backbone at a tenth; no decay for norms, embeddings and position tables, but for biases and the level table."""
+    cfg = load_config("configs/mask2former/mask2former_coco-pan_swin-tiny_bs16_50ep.yaml", ["MODEL.DEVICE", "meta"])
+    with torch.device("meta"):
+        model = build_model(cfg)
+    optimizer = build_optimizer(cfg, model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {
+        names[id(parameter)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    head = "sem_seg_head."
+    expected = {
+        "backbone.layers.0.blocks.1.attn.qkv.weight": (1e-5, 0.05),
+        "backbone.layers.0.blocks.1.attn.qkv.bias": (1e-5, 0.05),
+        "backbone.layers.0.blocks.1.attn.relative_position_bias_table": (1e-5, 0.0),
+        "backbone.norm2.weight": (1e-5, 0.0),
+        f"{head}pixel_decoder.transformer.level_embed": (1e-4, 0.05),
+        f"{head}pixel_decoder.input_proj.0.1.weight": (1e-4, 0.0),
+        f"{head}pixel_decoder.adapter_1.norm.bias": (1e-4, 0.0),
+        f"{head}predictor.level_embed.weight": (1e-4, 0.0),
+        f"{head}predictor.query_feat.weight": (1e-4, 0.0),
+        f"{head}predictor.class_embed.bias": (1e-4, 0.05),
+        f"{head}predictor.mask_embed.layers.0.weight": (1e-4, 0.05),
+    }
+    assert {name: found[name] for name in expected} == {
+        name: (pytest.approx(rate), decay) for name, (rate, decay) in expected.items()
+    }
+
+
+def test_poly_schedule_has_an_ending(model):
+    cfg = config(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.MAX_ITER", "100", "SOLVER.BASE_LR", "1.0"),
+        *("SOLVER.POLY_LR_CONSTANT_ENDING", "0.1", "SOLVER.VISUAL_ENCODER_MULTIPLIER", "1.0"),
+    )
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_scheduler(cfg, optimizer)
+    for step in range(101):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(max((1 - step / 100) ** 0.9, 0.1))
+        optimizer.step()
+        scheduler.step()

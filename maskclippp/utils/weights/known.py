@@ -17,7 +17,7 @@ class WeightFile:
 
     Attributes:
         name: what it is asked for by.
-        kind: an open_clip model, a mask generator, or a model tuned by MaskCLIP++.
+        kind: an open_clip model, a mask generator, a model tuned by MaskCLIP++, or a backbone trained on ImageNet.
         place: where it goes, relative to the working folder; of an open_clip model, where a copy made by hand goes.
         note: whose it is.
         clip: of an open_clip model, the architecture and the tag.
@@ -28,7 +28,7 @@ class WeightFile:
     """
 
     name: str
-    kind: Literal["clip", "generator", "tuned"]
+    kind: Literal["clip", "generator", "tuned", "backbone"]
     place: Path
     note: str
     clip: tuple[str, str] | None = None
@@ -79,6 +79,11 @@ def _mask2former(config: str, hash_prefix: str, weights: int) -> WeightFile:
     )
 
 
+def _backbone(url: str, weights: int, note: str) -> WeightFile:
+    place, about = CHECKPOINTS / "imagenet" / url.rpartition("/")[2], weights * _BYTES_PER_WEIGHT
+    return WeightFile(name=place.name, kind="backbone", place=place, note=note, url=url, about_bytes=about)
+
+
 def _tuned(config: str, weights: int) -> WeightFile:
     place, about = CHECKPOINTS / "maskclippp" / f"maskclippp_{config}.pth", weights * _BYTES_PER_WEIGHT
     return WeightFile(name=place.name, kind="tuned", place=place, note="MaskCLIP++ authors", about_bytes=about)
@@ -110,6 +115,16 @@ _FILES = (
     _on_drive("maftp/maftp_l_pano.pth", "1znk_uco8fwvbA0kndy4kGyVp22KbQr6g", 727144649, "MAFT+ authors"),
     _mask2former("maskformer2_swin_tiny_bs16_50ep", "9fd0ae", 47464210),
     _mask2former("maskformer2_swin_large_IN21k_384_bs16_100ep", "f07440", 216033408),
+    _backbone(
+        "https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/torchvision/R-50.pkl",
+        25557032,
+        "torchvision's ResNet-50 as detectron2 names it",
+    ),
+    _backbone(
+        "https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_tiny_patch4_window7_224.pth",
+        28288354,
+        "Swin Transformer authors, MIT",
+    ),
     _tuned("coco-stuff_eva-clip-vit-l-14-336_wtext", 428085490),
     _tuned("coco-stuff_clip-convnext-base", 90273664),
     _tuned("coco-pan_clip-rn50x16", 167535296),

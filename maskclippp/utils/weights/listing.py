@@ -7,7 +7,12 @@ from pathlib import Path
 from .clip import find_clip_weights
 from .known import KNOWN, WeightFile
 
-KINDS = {"clip": "CLIP", "generator": "Mask generators", "tuned": "Tuned MaskCLIP++ models"}
+KINDS = {
+    "clip": "CLIP",
+    "generator": "Mask generators",
+    "backbone": "Backbones trained on ImageNet",
+    "tuned": "Tuned MaskCLIP++ models",
+}
 
 
 def local_file(file: WeightFile) -> Path | None:

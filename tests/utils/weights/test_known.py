@@ -54,7 +54,7 @@ def test_every_tag_of_open_clip_is_on_the_hub():
 
 def test_names_are_unique_also_without_folders():
     names = [file.place.name for file in KNOWN.values()]
-    assert len(set(names)) == len(names) == 23
+    assert len(set(names)) == len(names) == 25
 
 
 def test_table_tells_place_size_and_presence(empty_world):
