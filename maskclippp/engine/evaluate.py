@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from detectron2.config import CfgNode
-from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.evaluation import print_csv_format
 from detectron2.utils import comm
 from torch import nn
 
-from maskclippp.data.datasets import get_metadata
+from maskclippp.data.datasets import get_dataset, get_metadata
 from maskclippp.evaluation.build import build_evaluator_from_cfg
+from maskclippp.evaluation.domains import domain_means
+from maskclippp.evaluation.similarity import text_similarity
+from maskclippp.structures import TextBank
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 
+from .inference import run_inference
 from .loader import build_test_loader
+from .progress import Progress, identity, weights_hash
 
 Results = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -38,6 +48,14 @@ class OpenVocabularyModel(Protocol):
         """Let inference return label maps instead of the scores of all classes; our evaluators take both."""
 
 
+@runtime_checkable
+class HasTextBank(Protocol):
+    """A model that knows its test vocabulary by text embeddings."""
+
+    def test_bank(self) -> TextBank:
+        """Return the text bank of the test vocabulary."""
+
+
 def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
     """Evaluate on every dataset of DATASETS.TEST and print the results as copypaste lines.
 
@@ -51,23 +69,48 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty; name the test dataset there")
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
+    seconds = cfg.TEST.SAVE_STATE_SECONDS
+    weights = weights_hash(model) if seconds else ""
     results: Results = {}
     for name in cfg.DATASETS.TEST:
-        loader = build_test_loader(cfg, name)
+        records = get_dataset(name)
         if isinstance(model, OpenVocabularyModel):
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
             model.return_label_maps()
         # The name of a dataset may be a path; its folder must not leave the output.
-        evaluator = build_evaluator_from_cfg(cfg, name, os.path.join(folder, name.strip("./~").replace("/", "_")))
-        found = inference_on_dataset(model, loader, evaluator)
+        output = os.path.join(folder, name.strip("./~").replace("/", "_"))
+        similarity = _similarity(cfg, model)
+        evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
+        progress = Progress(output, identity(cfg, weights, records) if seconds else "", seconds)
+        found = run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
         if comm.is_main_process():
             results[name] = found
-            print_csv_format(found)
+            _print(name, found)
+    domains = {name: get_metadata(name).get("domain", "") for name in results}
+    if len([domain for domain in domains.values() if domain]) > 1:
+        for domain, means in domain_means(results, domains).items():
+            results[f"mean of {domain}"] = means
+            _print(f"mean of {domain}", means)
     if comm.is_main_process():
         with atomic_write(Path(folder) / "results.json") as temporary:
             temporary.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
     return results
+
+
+def _print(name: str, results: Results) -> None:
+    logger.info("Evaluation results for %s in csv format:", name)
+    print_csv_format(results)
+
+
+def _similarity(cfg: CfgNode, model: nn.Module) -> np.ndarray | None:
+    """The similarity of the test classes' names, if it is wanted."""
+    if not cfg.TEST.SIMILARITY_SCORES:
+        return None
+    if not isinstance(model, HasTextBank):
+        raise UserError(f"TEST.SIMILARITY_SCORES: a {type(model).__name__} has no text embeddings; switch it off")
+    bank = model.test_bank()
+    return text_similarity(bank.embeddings, bank.class_index, bank.num_classes)
 
 
 def summary(results: Results) -> Results:

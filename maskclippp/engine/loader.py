@@ -17,6 +17,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, build_detection_test_loader
 from detectron2.data.build import filter_images_with_only_crowd_annotations
+from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -151,14 +152,15 @@ def build_train_loader(cfg: CfgNode, *, seed: int, start_iteration: int) -> Chec
     return CheckedLoader(DataLoader(stream, batch_sampler=batches, num_workers=workers, collate_fn=as_list))
 
 
-def build_test_loader(cfg: CfgNode, dataset_name: str) -> CheckedLoader:
-    """Return the records of one test dataset, resized, one by one; each rank gets its share.
+def build_test_loader(cfg: CfgNode, records: list[Record], skip: int = 0) -> CheckedLoader:
+    """Return the records of a test dataset, resized, one by one; each rank gets its share, without the first ``skip``.
 
     Raises:
-        UserError: unknown dataset, or files that are missing or malformed.
+        UserError: unknown mapper.
     """
     loader = build_detection_test_loader(
-        get_dataset(dataset_name),
+        records,
+        sampler=list(InferenceSampler(len(records)))[skip:],
         mapper=_ReportingMapper(build_mapper(cfg, is_train=False)),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

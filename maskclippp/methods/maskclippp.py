@@ -170,6 +170,10 @@ class MaskCLIPpp(nn.Module):
             return None
         return average_templates(self.text_classifier_f.bank(self.test_names, spread=spread))
 
+    def test_bank(self) -> TextBank:
+        """Return the text bank of the test vocabulary."""
+        return self.text_classifier.bank(self.test_names)
+
     def return_label_maps(self) -> None:
         """Let inference return "sem_seg_labels" instead of the scores of all classes, "sem_seg"."""
         self.tasks = replace(self.tasks, label_maps=True)
@@ -223,7 +227,7 @@ class MaskCLIPpp(nn.Module):
         """Find masks and label them: class logits, with void if the generator knows it, and masks of each image."""
         proposals = self.propose(records)
         output = self.visual_encoder([record["image"] for record in records], proposals.masks)
-        bank = self.text_classifier.bank(self.test_names)
+        bank = self.test_bank()
         logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)
         per_image = logits.split([len(masks) for masks in proposals.masks])
         if proposals.logits is not None:

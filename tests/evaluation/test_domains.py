@@ -1,0 +1,35 @@
+"""Means over the datasets of a domain."""
+
+from __future__ import annotations
+
+import math
+
+from maskclippp.evaluation.domains import domain_means
+
+NAN = float("nan")
+
+
+def scores(value: float) -> dict:
+    return {"mask_acc": {"mMaskAcc": value, "MaskAcc-cat": 1.0}}
+
+
+def test_means() -> None:
+    results = {
+        "a_sem_seg": scores(10),
+        "b_sem_seg": scores(20),
+        "paxray_sem_seg_test_lungs": scores(30),
+        "paxray_sem_seg_test_bones": scores(50),
+        "kvasir": scores(60) | {"sem_seg": {"mIoU": 5.0}},
+        "elsewhere": scores(99),
+        "nothing": scores(NAN),
+    }
+    domains = {"a_sem_seg": "Earth", "b_sem_seg": "Earth", "nothing": "Earth", "kvasir": "Medical", "elsewhere": ""}
+    domains |= {name: "Medical" for name in results if name.startswith("paxray")}
+    means = domain_means(results, domains)
+    assert means == {
+        "Earth": {"mask_acc": {"mMaskAcc": 15}},
+        # Both halves of PAXRay are one dataset: (40 + 60) / 2.
+        "Medical": {"mask_acc": {"mMaskAcc": 50}, "sem_seg": {"mIoU": 5}},
+    }
+    assert math.isnan(domain_means({"a": scores(NAN)}, {"a": "Earth"})["Earth"]["mask_acc"]["mMaskAcc"])
+    assert domain_means(results, {}) == {}
