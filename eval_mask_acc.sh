@@ -66,3 +66,6 @@ eval_mask_acc_base() {
     eval_mask_acc_ade150 "$@" && eval_mask_acc_ade847 "$@" && eval_mask_acc_ctx459 "$@" && eval_mask_acc_ctx59 "$@" \
         && eval_mask_acc_stuff "$@"
 }
+
+# The MESS sets that are on disk, then one table with the mean of each domain.
+eval_mask_acc_mess() { _maskclippp_everything eval_mask_acc mess mask-accuracy 6 "$@"; }

@@ -87,6 +87,8 @@ def _line(presence: Presence) -> str:
     line = f"{presence.state:8}{presence.row.name:52}{images}".rstrip()
     if presence.state == "present":
         return line
+    if presence.state == "absent":
+        return f"{line:60}  {presence.row.preparation or 'see datasets/README.md'}"
     missing = "".join(f"\n    missing: {what}" for what in presence.missing)
     return f"{line}{missing}\n    {presence.row.preparation or 'see datasets/README.md'}"
 

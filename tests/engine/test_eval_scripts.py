@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from maskclippp.evaluation import benchmarks
 
 SEMANTIC = ["MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False"]
 CLIP = ["MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", "MODEL.MASKCLIPPP.USE_LOGIT_SCALE", "True"]
@@ -138,6 +141,18 @@ def test_mess_functions_use_the_registered_names(call, shared_dir):
     assert [line[6] for line in lines] == [f"t_{name}" for name in MESS]
 
 
+def test_functions_evaluate_the_sets_of_the_tables(call):
+    """eval_mask_acc_ade150 keeps the set of the config."""
+    segmentation = [(f"eval_{each.suffix}", each.dataset, "eval_all.sh", "") for each in benchmarks.SEGMENTATION]
+    sets = [each for each in benchmarks.MASK_ACCURACY + benchmarks.MESS if each.suffix != "ade150"]
+    accuracy = [(f"eval_mask_acc_{each.suffix}", each.dataset, "eval_mask_acc.sh", "1") for each in sets]
+    for table in (segmentation, accuracy):
+        line = "; ".join(f"{function} c.yaml w.pth 0 t {psm}" for function, _, _, psm in table)
+        _, lines = call(table[0][2], line)
+        tested = [line[line.index("DATASETS.TEST") + 1] for line in lines[-len(table) :]]
+        assert tested == [f'("{dataset}",)' for _, dataset, _, _ in table]
+
+
 def test_base_stops_at_the_first_failure(call):
     done, lines = call("eval_mask_acc.sh", "eval_mask_acc_base c.yaml w.pth 0 t 1", FAIL_ON="t_ctx59")
     assert done.returncode == 1
@@ -145,7 +160,8 @@ def test_base_stops_at_the_first_failure(call):
 
 
 def test_the_number_of_functions(root_dir):
-    for script, count in (("eval_all.sh", 10), ("eval_mask_acc.sh", 33)):
+    """The published ones, and one of ours in each file."""
+    for script, count in (("eval_all.sh", 10 + 1), ("eval_mask_acc.sh", 33 + 1)):
         names = re.findall(r"^(eval_\w+)\(\)", (root_dir / script).read_text(), re.MULTILINE)
         assert len(set(names)) == len(names) == count
 
@@ -156,3 +172,48 @@ def test_usage(call):
     done, lines = call("eval_mask_acc.sh", "eval_mask_acc_city c.yaml w.pth 0 t")
     assert (done.returncode, lines) == (2, [])
     assert "usage: eval_mask_acc_city CONFIG CKPT NGPU TAG USE_PSM" in done.stderr
+
+
+FAKE_TOOL = """
+import json, pathlib, sys
+print(json.dumps(sys.argv[1:]), file=open(sys.argv[0] + ".record", "a"))
+if "list" in sys.argv:
+    print("{found}")
+sys.exit("t_{failing}" in sys.argv)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "function", "sets", "table", "found", "extra"),
+    [
+        ("eval_all.sh", "eval_everything", "segmentation", "segmentation", "ade847 pc20", []),
+        ("eval_mask_acc.sh", "eval_mask_acc_mess", "mess", "mask-accuracy", "mhp cwfid", ["1"]),
+    ],
+)
+def test_everything_runs_what_is_on_disk(root_dir, tmp_path, script, function, sets, table, found, extra):
+    """One failure does not stop the others; the table is told of it, and so is the caller."""
+    tool = tmp_path / "python.py"
+    first, second = found.split()
+    tool.write_text(f"#!{sys.executable}" + FAKE_TOOL.format(found=found, failing=first))
+    tool.chmod(0o755)
+    arguments = ["c.yaml", "w.pth", "0", "t", *extra, "OUTPUT_DIR", "'two words'"]
+    done = subprocess.run(
+        ["bash", "-c", f"source '{root_dir}/{script}'; {function} {' '.join(arguments)}"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(tool)},
+        capture_output=True,
+        text=True,
+    )
+    lines = [json.loads(text) for text in Path(f"{tool}.record").read_text().splitlines()]
+    summary = f"{root_dir}/tools/summarize_results.py"
+    assert lines[0] == [summary, "list", sets]
+    assert [line[6] for line in lines[1:3]] == [f"t_{first}", f"t_{second}"]
+    last = [summary, "table", table, "c.yaml", "t", "--failed", first, "--opts", "OUTPUT_DIR", "two words"]
+    assert lines[3] == last and done.returncode == 1
+
+
+def test_everything_wants_its_arguments(call):
+    done, lines = call("eval_all.sh", "eval_everything c.yaml w.pth 0")
+    assert (done.returncode, lines) == (2, []) and "usage: eval_everything CONFIG CKPT NGPU TAG [KEY" in done.stderr
+    done, lines = call("eval_mask_acc.sh", "eval_mask_acc_mess c.yaml w.pth 0 t")
+    assert (done.returncode, lines) == (2, []) and "TAG USE_PSM(0|1) [KEY VALUE" in done.stderr

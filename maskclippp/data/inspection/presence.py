@@ -24,12 +24,14 @@ class Presence:
         state: "present" (can be used), "partly" or "absent".
         missing: what is not there, one entry per folder or file, or per kind of file of the records.
         records: its records, if it can be loaded.
+        usable: whether every file that its records name exists.
     """
 
     row: DatasetRow
     state: str
     missing: tuple[str, ...] = ()
     records: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    usable: bool = False
 
 
 def find(row: DatasetRow, root: str | Path) -> Presence:
@@ -51,9 +53,10 @@ def find(row: DatasetRow, root: str | Path) -> Presence:
     except UserError as error:
         return Presence(row, "partly", (str(error).split(";")[0],))
     lacking = tuple(_missing_files(records))
+    usable = not lacking
     if row.num_images and len(records) < row.num_images:
         lacking += (f"{row.num_images - len(records)} of {row.num_images} images",)
-    return Presence(row, "partly" if lacking else "present", lacking, records)
+    return Presence(row, "partly" if lacking else "present", lacking, records, usable)
 
 
 def _needed(row: DatasetRow) -> list[str]:

@@ -1,0 +1,178 @@
+"""The test sets of the published tables, in their order, and one table of the results of all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from maskclippp.data.annotations import read_json
+from maskclippp.data.datasets import DATASETS
+from maskclippp.data.datasets.mess import DOMAINS
+from maskclippp.data.inspection.presence import find
+from maskclippp.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """One test set of a benchmark.
+
+    Attributes:
+        title: as published tables call it.
+        suffix: end of the shell function that evaluates it, and of its tag.
+        dataset: registered name.
+    """
+
+    title: str
+    suffix: str
+    dataset: str
+
+
+_A847 = BenchmarkSet("A-847", "ade847", "openvocab_ade20k_full_sem_seg_val")
+_PC459 = BenchmarkSet("PC-459", "ctx459", "openvocab_pascal_ctx459_sem_seg_val")
+_A150 = BenchmarkSet("A-150", "ade150", "openvocab_ade20k_panoptic_val")
+_PC59 = BenchmarkSet("PC-59", "ctx59", "openvocab_pascal_ctx59_sem_seg_val")
+_STUFF = "openvocab_coco_2017_val_stuff_sem_seg"
+
+SEGMENTATION = (
+    *(_A847, _PC459, _A150, _PC59),
+    BenchmarkSet("PAS-20", "pc20", "openvocab_pascal20_sem_seg_val"),
+    BenchmarkSet("COCO-Stuff", "cocostuff", _STUFF),
+    BenchmarkSet("COCO", "coco133", "openvocab_coco_2017_val_panoptic_with_sem_seg"),
+)
+"""Of ``eval_everything``; the functions are called ``eval_<suffix>``."""
+
+MASK_ACCURACY = (
+    *(_A847, _PC459, _A150, _PC59),
+    BenchmarkSet("Stuff", "stuff", _STUFF),
+    BenchmarkSet("Citys", "city", "openvocab_cityscapes_fine_panoptic_val"),
+)
+"""The functions are called ``eval_mask_acc_<suffix>``."""
+
+_MESS_DATASETS = {
+    "bdd100k": "bdd100k_sem_seg_val",
+    "dark_zurich": "dark_zurich_sem_seg_val",
+    "mhp": "mhp_v1_sem_seg_test",
+    "foodseg": "foodseg103_sem_seg_test",
+    "atlantis": "atlantis_sem_seg_test",
+    "dram": "dram_sem_seg_test",
+    "isaid": "isaid_sem_seg_val",
+    "isprs": "isprs_potsdam_sem_seg_test_irrg",
+    "worldfloods": "worldfloods_sem_seg_test_irrg",
+    "floodnet": "floodnet_sem_seg_test",
+    "uavid": "uavid_sem_seg_val",
+    "kvasir": "kvasir_instrument_sem_seg_test",
+    "chase_db1": "chase_db1_sem_seg_test",
+    "cryonuseg": "cryonuseg_sem_seg_test",
+    "paxray": "paxray_sem_seg_test_lungs",
+    "corrosion": "corrosion_cs_sem_seg_test",
+    "deepcrack": "deepcrack_sem_seg_test",
+    "pst900": "pst900_sem_seg_test",
+    "zerowaste": "zerowaste_sem_seg_test",
+    "suim": "suim_sem_seg_test",
+    "cub200": "cub_200_sem_seg_test",
+    "cwfid": "cwfid_sem_seg_test",
+}
+MESS = tuple(BenchmarkSet(suffix, suffix, dataset) for suffix, dataset in _MESS_DATASETS.items())
+"""The sets of the MESS benchmark; the functions are called ``eval_mask_acc_<suffix>``."""
+
+_SEGMENTATION_COLUMNS = (
+    *(("sem_seg", "mIoU"), ("panoptic_seg", "PQ"), ("panoptic_seg", "SQ"), ("panoptic_seg", "RQ"), ("segm", "AP")),
+)
+_MASK_ACCURACY_COLUMNS = (("mask_acc", "mMaskAcc"), ("mask_acc", "mMaskAcc(S)"), ("mask_acc", "mMaskAcc(U)"))
+
+
+def usable(sets: Collection[BenchmarkSet], root: str | Path) -> list[BenchmarkSet]:
+    """Return the sets whose files are on disk, below a datasets root."""
+    return [each for each in sets if find(DATASETS[each.dataset], root).usable]
+
+
+def segmentation_table(folder: str | Path, tag: str, root: str | Path, failed: Collection[str] = ()) -> str:
+    """Return the results of the segmentation benchmarks as a table, absent sets marked.
+
+    Args:
+        folder: output folder of a config, which holds ``<tag>_<suffix>/inference/results.json``.
+        tag: tag without suffix.
+        root: datasets root; sets without a result that are not there are called absent.
+        failed: suffixes of sets whose evaluation failed just now; results of earlier runs do not count then.
+
+    Raises:
+        UserError: a result file is damaged.
+    """
+    rows = [_row(each, _SEGMENTATION_COLUMNS, folder, tag, root, failed) for each in SEGMENTATION]
+    return _table(rows, _SEGMENTATION_COLUMNS)
+
+
+def mask_accuracy_table(folder: str | Path, tag: str, root: str | Path, failed: Collection[str] = ()) -> str:
+    """Return mask accuracies as a table: the large sets, the MESS sets, and the mean of each MESS domain.
+
+    Args: see :func:`segmentation_table`.
+
+    Raises:
+        UserError: a result file is damaged.
+    """
+    columns = _MASK_ACCURACY_COLUMNS
+    rows = [_row(each, columns, folder, tag, root, failed) for each in MASK_ACCURACY]
+    for domain in DOMAINS:
+        members = [each for each in MESS if DATASETS[each.dataset].domain == domain]
+        found = [_row(each, columns, folder, tag, root, failed) for each in members]
+        scores = [row[1] for row in found if row[1] is not None]
+        rows += [[f"  {row[0]}", *row[1:]] for row in found]
+        mean = sum(scores) / len(scores) if scores else None
+        note = f"mean of {len(scores)} of {len(members)} sets" if scores else "no result"
+        rows.append([domain, mean, *[None] * (len(columns) - 1), note])
+    return _table(rows, columns)
+
+
+def _row(
+    test_set: BenchmarkSet,
+    columns: tuple[tuple[str, str], ...],
+    folder: str | Path,
+    tag: str,
+    root: str | Path,
+    failed: Collection[str],
+) -> list[Any]:
+    """Return title, values (None where there is none) and a note."""
+    if test_set.suffix in failed:
+        return [test_set.title, *[None] * len(columns), "failed"]
+    path = Path(folder) / f"{tag}_{test_set.suffix}" / "inference" / "results.json"
+    if not path.exists():
+        row = DATASETS[test_set.dataset]
+        note = "no result" if find(row, root).usable else f"absent: {row.preparation}"
+        return [test_set.title, *[None] * len(columns), note]
+    name, tasks = _result(path, test_set.dataset)
+    values = [_number(tasks, task, metric, path) for task, metric in columns]
+    return [test_set.title, *values, "" if name == test_set.dataset else f"of {name}"]
+
+
+def _result(path: Path, dataset: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the results of a dataset, or of the only one there is (a config may name another set of the same kind)."""
+    results = read_json(path)
+    if isinstance(results, dict) and dataset in results:
+        return dataset, results[dataset]
+    if not isinstance(results, dict) or len(results) != 1:
+        raise UserError(f"{path}: no results of '{dataset}' in it; evaluate it again")
+    return next(iter(results.items()))
+
+
+def _number(tasks: Any, task: str, metric: str, path: Path) -> float | None:
+    metrics = tasks.get(task, {}) if isinstance(tasks, dict) else None
+    value = metrics.get(metric) if isinstance(metrics, dict) else math.nan
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        raise UserError(f"{path}: {task}/{metric} is {json.dumps(value)}, not a number; evaluate it again")
+    return value
+
+
+def _table(rows: list[list[Any]], columns: tuple[tuple[str, str], ...]) -> str:
+    headers = ["set", *[metric for _, metric in columns], ""]
+    return tabulate(list(_shown(rows)), headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def _shown(rows: list[list[Any]]) -> Iterator[list[str]]:
+    for title, *values, note in rows:
+        yield [title, *["–" if value is None else f"{value:.1f}" for value in values], note]

@@ -1,0 +1,131 @@
+"""What is said of datasets on disk: present, partly, absent; broken files; sheets of samples."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskclippp.data.datasets import DATASETS, get_metadata, register_all
+from maskclippp.data.inspection.presence import find
+from maskclippp.data.inspection.scan import check_record, scan
+from maskclippp.data.inspection.sheet import draw_sheet
+from maskclippp.utils.errors import UserError
+
+from .preparation.miniatures import build_lvis
+
+NAME = "openvocab_ade20k_panoptic_val"
+
+
+@pytest.fixture(autouse=True)
+def _restore_registration():
+    yield
+    register_all()
+
+
+def test_absent_partly_present(tiny_ade, tiny_toy_instances) -> None:
+    root = tiny_ade
+    absent = find(DATASETS["openvocab_ade20k_panoptic_train"], root)
+    assert absent.state == "absent" and len(absent.missing) == 5 and not absent.usable
+    partly = find(DATASETS[NAME], root)
+    assert (partly.state, partly.missing) == ("partly", ("ADEChallengeData2016/ade20k_instance_val.json",))
+    few = find(DATASETS["openvocab_ade20k_sem_seg_val"], root)
+    assert few.state == "partly" and few.missing == ("1998 of 2000 images",) and few.usable and len(few.records) == 2
+    assert find(DATASETS["toy_instance_val"], root).state == "present"
+    (root / "toy/images/validation/0.jpg").unlink()
+    gone = find(DATASETS["toy_instance_val"], root)
+    assert gone.state == "partly" and "1 of 1 files, first" in gone.missing[0] and not gone.usable
+    # Pictures that other datasets share do not make a dataset half present.
+    assert find(DATASETS["openvocab_ade20k_instance_val"], root).state == "absent"
+
+
+def test_lists_that_cannot_be_read(tiny_toy_instances) -> None:
+    (tiny_toy_instances / "toy/instance_val.json").write_text("[")
+    found = find(DATASETS["toy_instance_val"], tiny_toy_instances)
+    assert found.state == "partly" and "instance_val.json" in found.missing[0] and not found.records
+
+
+def test_lvis(tmp_path) -> None:
+    build_lvis(tmp_path)
+    found = find(DATASETS["openvocab_lvis_1203_instance_val"], tmp_path)
+    assert found.usable and [record["image_id"] for record in found.records] == [9, 25]
+    first, second = found.records
+    assert first["file_name"].endswith("coco/train2017/000000000009.jpg") and first["neg_category_ids"] == [3]
+    assert second["annotations"][0]["category_id"] == 1202 and not first["annotations"]
+    assert not scan(found.row, found.records)
+    second["annotations"][0]["segmentation"] = [[0, 0, 50, 0, 50, 10]]
+    (message,) = scan(found.row, found.records)
+    assert message.endswith("000000000025.jpg, annotation 0: its polygon leaves the picture of 24x32")
+    second["annotations"][0]["segmentation"] = []
+    assert "fewer than three points" in scan(found.row, found.records)[0]
+
+
+def test_scan(tiny_ade) -> None:
+    row, root = DATASETS["openvocab_ade20k_sem_seg_val"], tiny_ade / "ADEChallengeData2016"
+    records = find(row, tiny_ade).records
+    assert scan(row, records) == []
+    labels = root / "annotations_detectron2/validation/b.png"
+    Image.fromarray(np.full((12, 16), 150, np.uint8)).save(labels)
+    picture = root / "images/validation/a.jpg"
+    picture.write_bytes(picture.read_bytes()[:-200])
+    first, second = scan(row, records)
+    assert "a.jpg: cannot be read as an image" in first and "b.png: label 150 in 192 pixels" in second
+    Image.fromarray(np.zeros((12, 17), np.uint8)).save(labels)
+    assert "12x17 (height x width), but its image is 12x16" in scan(row, records, workers=2)[1]
+
+
+def test_scan_of_segments(tiny_ade) -> None:
+    root = tiny_ade / "ADEChallengeData2016"
+    record = {
+        "file_name": str(root / "images/validation/a.jpg"),
+        "pan_seg_file_name": str(root / "ade20k_panoptic_val/a.png"),
+        "segments_info": [{"id": 20}, {"id": 300}],
+    }
+    check_record(record, num_classes=150, ignore_label=255)
+    with pytest.raises(UserError, match="segment 300 and 0 others are not in the JSON file"):
+        check_record(record | {"segments_info": [{"id": 20}]}, num_classes=150, ignore_label=255)
+    with pytest.raises(UserError, match="its annotation says 12x20"):
+        check_record(record | {"height": 12, "width": 20}, num_classes=150, ignore_label=255)
+
+
+def test_sheet(tiny_ade, tmp_path) -> None:
+    """Two rows of two pictures; labels change the right one."""
+    register_all(str(tiny_ade))
+    name, path = "openvocab_ade20k_sem_seg_val", tmp_path / "sheet.png"
+    draw_sheet(path, find(DATASETS[name], tiny_ade).records, get_metadata(name), 5)
+    sheet = np.asarray(Image.open(path).convert("RGB"))
+    assert sheet.shape[1] == 990 and 600 < sheet.shape[0] < 800
+    assert not np.array_equal(sheet[100:300, 50:400], sheet[100:300, 500:850])
+
+
+def test_command_line(tiny_toy_instances, root_dir) -> None:
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), "--root", str(tiny_toy_instances)]
+    done = subprocess.run(
+        [
+            *call,
+            "toy_s*_val",
+            "toy_instance_val",
+            "--deep",
+            "--workers",
+            "1",
+            "--show",
+            "1",
+            "--out",
+            str(tiny_toy_instances / "sheets"),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["absent", "toy_sem_seg_val", "python", "tools/make_toy_world.py"]
+    assert lines[1:3] == [f"present {'toy_instance_val':52}1 images", "    1 images read, 0 with something wrong"]
+    assert lines[-1].startswith("1 present, 0 partly, 1 absent")
+    assert (tiny_toy_instances / "sheets/toy_instance_val.png").exists()
+    done = subprocess.run([*call, "toy_nothing"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: no dataset is called 'toy_nothing'")
