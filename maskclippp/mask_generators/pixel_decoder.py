@@ -119,7 +119,7 @@ class EncoderLayer(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor, shapes: Shapes) -> Tensor:
         """(B, N, C) tokens and (N, C) positions -> (B, N, C)."""
         tokens = self.norm1(tokens + self._drop(self.self_attn(tokens + positions, tokens, shapes)))
-        hidden = self._drop(F.relu(self.linear1(tokens)))
+        hidden = self._drop(F.relu(self.linear1(tokens), inplace=True))
         return self.norm2(tokens + self._drop(self.linear2(hidden)))
 
 
@@ -206,7 +206,7 @@ class PixelDecoder(nn.Module):
             features = [feature.float() for feature in features]
             coarse = features[self.num_fine :][::-1]
             encoded = self.transformer([project(f) for project, f in zip(self.input_proj, coarse, strict=True)])
-            finest = encoded[-1]
+            finest = encoded[-1].contiguous()  # it has the layout of tokens, in which resizing is slow
             for number in range(self.num_fine, 0, -1):
                 lateral = self.get_submodule(f"adapter_{number}")(features[number - 1])
                 finest = lateral + F.interpolate(finest, lateral.shape[-2:], mode="bilinear", align_corners=False)
