@@ -37,6 +37,7 @@ class StandIn(nn.Module):
         self.norm = nn.BatchNorm2d(8)
         self.head = nn.Conv2d(8, len(CLASSES), 1)
         self.pause = float(os.environ.get("STANDIN_SLEEP", 0))
+        self.pause_in_evaluation = float(os.environ.get("STANDIN_EVALUATION_SLEEP", 0))
         self.poison_iteration = int(os.environ.get("STANDIN_POISON", -1))
         self.steps = 0
 
@@ -56,6 +57,7 @@ class StandIn(nn.Module):
 
     def logits(self, image, record):
         """(1, 3, h, w) -> (K, H0, W0)."""
+        time.sleep(self.pause_in_evaluation)
         logits = self.head(self.norm(self.frozen(image)))
         return nn.functional.interpolate(logits, size=(record["height"], record["width"]))[0]
 
