@@ -39,7 +39,9 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "app": ["gradio"],
-    "dev": ["pytest", "pytest-timeout", "ruff", "hypothesis", "psutil"],
+    "mess": ["mess-benchmark==0.2"],
+    "dev": ["pytest", "pytest-timeout", "ruff", "hypothesis", "psutil", "transformers>=5"],
+    "hf": ["transformers>=5"],
 }
 
 

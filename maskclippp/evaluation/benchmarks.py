@@ -15,6 +15,7 @@ from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets import DATASETS
 from maskclippp.data.datasets.mess import DOMAINS
 from maskclippp.data.inspection.presence import find
+from maskclippp.evaluation.domains import domain_means
 from maskclippp.utils.errors import UserError
 
 
@@ -121,12 +122,21 @@ def mask_accuracy_table(folder: str | Path, tag: str, root: str | Path, failed: 
     for domain in DOMAINS:
         members = [each for each in MESS if DATASETS[each.dataset].domain == domain]
         found = [_row(each, columns, folder, tag, root, failed) for each in members]
-        scores = [row[1] for row in found if row[1] is not None]
         rows += [[f"  {row[0]}", *row[1:]] for row in found]
-        mean = sum(scores) / len(scores) if scores else None
-        note = f"mean of {len(scores)} of {len(members)} sets" if scores else "no result"
-        rows.append([domain, mean, *[None] * (len(columns) - 1), note])
+        rows.append([domain, *_means(members, found, columns)])
     return _table(rows, columns)
+
+
+def _means(members: list[BenchmarkSet], found: list[list[Any]], columns: tuple[tuple[str, str], ...]) -> list[Any]:
+    """Return the means over the rows of a domain that have a result, and a note."""
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for member, (_, *values, _) in zip(members, found, strict=True):
+        for (task, metric), value in zip(columns, values, strict=True):
+            if value is not None:
+                results.setdefault(member.dataset, {}).setdefault(task, {})[metric] = value
+    means = next(iter(domain_means(results, dict.fromkeys(results, "all")).values()), {})
+    note = f"mean of {len(results)} of {len(members)} sets" if results else "no result"
+    return [*(means.get(task, {}).get(metric) for task, metric in columns), note]
 
 
 def _row(
