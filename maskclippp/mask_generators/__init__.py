@@ -1,6 +1,6 @@
 """Picture -> masks, and logits if the generator has a classifier."""
 
-from . import fcclip, ground_truth, mask2former, offline  # noqa: F401  (registers the generators)
+from . import fcclip, ground_truth, huggingface, mask2former, offline  # noqa: F401  (registers the generators)
 from .base import MaskGenerator
 from .build import MASK_GENERATOR_REGISTRY, build_mask_generator
 

@@ -1,0 +1,139 @@
+"""Universal segmentation models of the package transformers as mask generators."""
+
+from __future__ import annotations
+
+import logging
+import re
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from detectron2.config import configurable
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..structures import MaskSet, ResampledMasks, TextBank
+from ..utils.errors import UserError
+from ..utils.paths import resolve
+from ..utils.weights import weights_are_skipped
+from .base import MaskGenerator
+from .build import MASK_GENERATOR_REGISTRY
+
+KINDS = ("mask2former", "maskformer", "oneformer")
+"""Model types, as their configs state them."""
+TASK = "the task is panoptic"
+"""What a OneFormer is told to do."""
+_FILLERS = ("merged", "other", "stuff")
+
+
+@MASK_GENERATOR_REGISTRY.register()
+class HuggingFaceSegmentor(MaskGenerator):
+    """Masks, and logits over the labels of the model, by a MaskFormer, Mask2Former or OneFormer.
+
+    Pictures go through one by one, prepared by the model's own image processor (size, mean, deviation). Models are read
+    from safetensors only, and code that comes with a model is never run.
+
+    Args:
+        pretrained: folder of a model, or its name on the Hugging Face hub.
+
+    Raises:
+        UserError: transformers is not installed, there is no such model, or it is of another kind.
+    """
+
+    classes_are_fixed = True
+
+    @configurable
+    def __init__(self, *, pretrained: str) -> None:
+        super().__init__()
+        if find_spec("transformers") is None:
+            raise UserError("HuggingFaceSegmentor needs one more package: pip install -c constraints.txt transformers")
+        if not pretrained:
+            raise UserError(
+                "MODEL.MASKCLIPPP.SEGMENTOR.PRETRAINED is empty; HuggingFaceSegmentor needs the folder of a model, or "
+                "its name on the Hugging Face hub (facebook/mask2former-swin-tiny-coco-panoptic, say)"
+            )
+        self.model, self.processor, task = _load(resolve(pretrained))
+        self.register_buffer("task", task, persistent=False)
+        labels = self.model.config.id2label
+        self.class_names = [", ".join(names_of(labels[index])) for index in range(len(labels))]
+        self.num_classes = len(labels)
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        """Read SEGMENTOR.PRETRAINED."""
+        return {"pretrained": cfg.MODEL.MASKCLIPPP.SEGMENTOR.PRETRAINED}
+
+    def train(self, mode: bool = True) -> HuggingFaceSegmentor:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        records: list[dict[str, Any]],
+        *,
+        sizes: list[tuple[int, int]],
+        features: dict[str, list[Tensor]],
+        text: TextBank | None = None,
+    ) -> MaskSet:
+        """Find the masks of each picture."""
+        found = [self._one(record["image"], size) for record, size in zip(records, sizes, strict=True)]
+        return MaskSet([masks for masks, _ in found], [logits for _, logits in found])
+
+    def _one(self, image: Tensor, size: tuple[int, int]) -> tuple[ResampledMasks, Tensor]:
+        """(3, H, W) RGB in 0 ... 255 -> masks on the grid ``size``, logits (Q, K + 1)."""
+        inputs = self.processor(images=image, input_data_format="channels_first", return_tensors="pt")
+        pixels = inputs["pixel_values"].to(image.device)  # (1, 3, h, w)
+        task = {} if self.task is None else {"task_inputs": self.task}
+        found = self.model(pixel_values=pixels, **task)
+        masks = ResampledMasks.of(found.masks_queries_logits[0].float().sigmoid()).resize(tuple(pixels.shape[-2:]))
+        if "pixel_mask" in inputs:  # some processors pad to a fixed size, right and below
+            inside = inputs["pixel_mask"][0].bool()
+            masks = masks.crop((int(inside.any(1).sum()), int(inside.any(0).sum())))
+        return masks.resize(size), found.class_queries_logits[0].float()
+
+
+def names_of(label: str) -> list[str]:
+    """Return what a label may be called in a vocabulary: "floor-wood" is a "wood floor", "sky-other-merged" a "sky"."""
+    names = [name.strip() for name in label.split(",")]
+    for name in list(names):
+        words = name.split("-")
+        while len(words) > 1 and words[-1] in _FILLERS:
+            words.pop()
+        names += [" ".join(words), " ".join(reversed(words))]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _load(name: str) -> tuple[torch.nn.Module, Any, Tensor | None]:
+    """Return model, image processor and, for a OneFormer, the tokens of its task (1, length)."""
+    from transformers import AutoConfig, AutoImageProcessor, AutoModelForUniversalSegmentation, AutoTokenizer
+
+    safe = {"trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(name, **safe)
+        if config.model_type not in KINDS:
+            raise UserError(f"{name}: a model of type {config.model_type}; masks come from {', '.join(KINDS)}")
+        task, options = None, {}
+        if config.model_type == "oneformer":
+            options["class_info_file"] = None  # class names that only training needs would be downloaded
+            tokenizer = AutoTokenizer.from_pretrained(name, **safe)
+            tokens = tokenizer(
+                TASK, padding="max_length", max_length=config.task_seq_len, truncation=True, return_tensors="pt"
+            )
+            task = tokens["input_ids"] * tokens["attention_mask"]
+        processor = AutoImageProcessor.from_pretrained(name, **options, **safe)
+        if weights_are_skipped():
+            return AutoModelForUniversalSegmentation.from_config(config, **safe), processor, task
+        model, report = AutoModelForUniversalSegmentation.from_pretrained(
+            name, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32, **safe
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = re.sub(r"\s+", " ", str(error)).strip()
+        raise UserError(f"{name}: cannot be read as a universal segmentation model: {reason[:300]}") from error
+    missing = sorted(name for name, _ in model.named_parameters() if name in report["missing_keys"])
+    if missing:
+        raise UserError(f"{name}: its weights lack {len(missing)} of the model's, {missing[0]} for one")
+    if report["unexpected_keys"]:
+        logging.getLogger(__name__).info("%s: %d weights are not needed", name, len(report["unexpected_keys"]))
+    return model, processor, task
