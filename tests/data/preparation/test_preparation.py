@@ -348,3 +348,19 @@ def test_split_files(tmp_path) -> None:
     path.write_text("\n")
     with pytest.raises(UserError, match="lists no picture"):
         read_stems(path)
+
+
+def test_cityscapes_as_its_own_scripts(tmp_path) -> None:
+    """The panoptic files of cityscapesScripts, where it is installed, are the same."""
+    official = pytest.importorskip("cityscapesscripts.preparation.createPanopticImgs")
+    build_and_prepare("cityscapes", tmp_path)
+    root = tmp_path / "cityscapes/gtFine"
+    (tmp_path / "theirs").mkdir()
+    official.convert2panoptic(str(root), str(tmp_path / "theirs"), setNames=["val"])
+    theirs = json.loads((tmp_path / "theirs/cityscapes_panoptic_val.json").read_text())
+    ours = json.loads((root / "cityscapes_panoptic_val.json").read_text())
+    assert ours["annotations"] == theirs["annotations"] and ours["images"] == theirs["images"]
+    assert [entry["id"] for entry in ours["categories"]] == [entry["id"] for entry in theirs["categories"]]
+    for path in sorted((root / "cityscapes_panoptic_val").iterdir()):
+        their_ids = read_panoptic_ids(tmp_path / "theirs/cityscapes_panoptic_val" / path.name)
+        assert np.array_equal(read_panoptic_ids(path), their_ids)
