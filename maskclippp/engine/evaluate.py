@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.evaluation import print_csv_format
+from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.utils import comm
 from torch import nn
 
@@ -21,12 +22,13 @@ from maskclippp.data.datasets import get_dataset, get_metadata
 from maskclippp.evaluation.build import build_evaluator_from_cfg
 from maskclippp.evaluation.domains import domain_means
 from maskclippp.evaluation.similarity import text_similarity
+from maskclippp.methods.tta import MaskLabeller, SemanticTTA
 from maskclippp.structures import TextBank
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 
 from .inference import run_inference
-from .loader import build_test_loader
+from .loader import Record, build_test_loader
 from .progress import Progress, identity, weights_hash
 
 Results = dict[str, Any]
@@ -56,8 +58,14 @@ class HasTextBank(Protocol):
         """Return the text bank of the test vocabulary."""
 
 
-def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
+def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Results:
     """Evaluate on every dataset of DATASETS.TEST and print the results as copypaste lines.
+
+    Args:
+        cfg: configuration.
+        model: returns one dict of results per record.
+        augmented: evaluate semantic segmentation once more with test-time augmentation (TEST.AUG); the task of these
+            results is called "sem_seg_TTA".
 
     Returns:
         On rank 0 {dataset: {task: {metric: value}}}, which is also written to OUTPUT_DIR/inference/results.json;
@@ -69,8 +77,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty; name the test dataset there")
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
-    seconds = cfg.TEST.SAVE_STATE_SECONDS
-    weights = weights_hash(model) if seconds else ""
+    weights = weights_hash(model) if cfg.TEST.SAVE_STATE_SECONDS else ""
     results: Results = {}
     for name in cfg.DATASETS.TEST:
         records = get_dataset(name)
@@ -78,12 +85,12 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
             model.return_label_maps()
-        # The name of a dataset may be a path; its folder must not leave the output.
-        output = os.path.join(folder, name.strip("./~").replace("/", "_"))
         similarity = _similarity(cfg, model)
-        evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
-        progress = Progress(output, identity(cfg, weights, records) if seconds else "", seconds)
-        found = run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
+        found = _evaluate_one(cfg, model, name, records, folder, weights, similarity)
+        if augmented:
+            only_semantic, tta = _augmentation(cfg, model)
+            scores = _evaluate_one(only_semantic, tta, name, records, f"{folder}_TTA", weights, similarity)
+            found |= {f"{task}_TTA": values for task, values in scores.items()}
         if comm.is_main_process():
             results[name] = found
             _print(name, found)
@@ -96,6 +103,35 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> Results:
         with atomic_write(Path(folder) / "results.json") as temporary:
             temporary.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
     return results
+
+
+def _evaluate_one(
+    cfg: CfgNode,
+    model: nn.Module,
+    name: str,
+    records: list[Record],
+    folder: str,
+    weights: str,
+    similarity: np.ndarray | None,
+) -> Results:
+    # The name of a dataset may be a path; its folder must not leave the output.
+    output = os.path.join(folder, name.strip("./~").replace("/", "_"))
+    seconds = cfg.TEST.SAVE_STATE_SECONDS
+    evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
+    progress = Progress(output, identity(cfg, weights, records) if seconds else "", seconds)
+    return run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
+
+
+def _augmentation(cfg: CfgNode, model: nn.Module) -> tuple[CfgNode, SemanticTTA]:
+    """The config of an evaluation of label maps only, and the model that sees every picture several times."""
+    if not isinstance(model, MaskLabeller):
+        kind = type(model).__name__
+        raise UserError(f"TEST.AUG needs a model that labels masks, not a {kind}; set TEST.AUG.ENABLED False")
+    cfg = cfg.clone()
+    cfg.defrost()
+    tasks = cfg.MODEL.MASK_FORMER.TEST
+    tasks.SEMANTIC_ON, tasks.PANOPTIC_ON, tasks.INSTANCE_ON = True, False, False
+    return cfg, SemanticTTA(model, DatasetMapperTTA(cfg))
 
 
 def _print(name: str, results: Results) -> None:

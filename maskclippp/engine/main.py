@@ -103,7 +103,7 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     model = build_architecture(cfg)
     if eval_only:
         Checkpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-        results = evaluate(cfg, model)
+        results = evaluate(cfg, model, augmented=cfg.TEST.AUG.ENABLED)
     else:
         results = train(cfg, model, seed=seed, resume=resume)
     if comm.is_main_process():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
@@ -14,6 +14,7 @@ from ..inference import class_probabilities, semantic_labels, semantic_scores
 from .tasks import LabelledMasks, TaskInference, output_size
 
 
+@runtime_checkable
 class MaskLabeller(Protocol):
     """A model that finds masks and labels them, such as :class:`~maskclippp.methods.MaskCLIPpp`."""
 

@@ -1,0 +1,30 @@
+"""Test-time augmentation from the command line."""
+
+from __future__ import annotations
+
+import json
+
+from maskclippp.engine.main import main
+from maskclippp.toy.writer import make_world
+
+
+def test_semantic_scores_with_and_without_augmentation(root_dir, tmp_path, monkeypatch):
+    counts = {"train": 0, "val": 0, "test": 2}
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    make_world(tmp_path, counts=counts, workers=1, show_progress=False)
+    status = main(
+        [
+            "--config-file",
+            str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml"),
+            *("--num-gpus", "0", "--eval-only", "--tag", "aug", "OUTPUT_DIR", str(tmp_path / "out")),
+            *("DATASETS.TEST", "('toy_sem_seg_test',)", "DATALOADER.NUM_WORKERS", "0"),
+            *("MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", "MODEL.MASKCLIPPP.USE_LOGIT_SCALE", "True"),
+            *("TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "(96, 128)"),
+        ]
+    )
+    assert status == 0
+    folder = tmp_path / "out/maskclippp_toy_clip-vit/aug/inference"
+    (results,) = json.loads((folder / "results.json").read_text()).values()
+    assert results.keys() == {"sem_seg", "sem_seg_TTA"}
+    # The masks are the ground truth's, so augmentation can change classes only.
+    assert results["sem_seg_TTA"]["pACC"] > 5 and results["sem_seg_TTA"] != results["sem_seg"]
