@@ -14,8 +14,6 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
-import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
-
 from ..config import default_config, load_config
 from ..config.load import coerce, get_value, inheritance, list_keys
 from ..criteria.build import CRITERION_REGISTRY
@@ -25,6 +23,7 @@ from ..data.vocabularies.templates import get_templates
 from ..engine.optimizer import build_gradient_clipper, build_optimizer, build_scheduler
 from ..evaluation.build import EVALUATOR_TYPES
 from ..mask_generators import MASK_GENERATOR_REGISTRY
+from ..methods import MaskCLIPpp
 from ..similarity.build import PSM_REGISTRY
 from ..text_encoders import TEXT_ENCODER_REGISTRY
 from ..utils.errors import UserError, did_you_mean
@@ -32,13 +31,7 @@ from ..utils.weights import without_weights
 from ..visual_encoders import VISUAL_ENCODER_REGISTRY
 
 OURS = "MODEL.MASKCLIPPP"
-# Parts that are announced and not there yet; an entry has no effect any more once its name is registered.
-PLANNED = {
-    "mask generator": {"FCCLIPSegmentor", "Mask2FormerSegmentor"},
-    "visual encoder": {"D2SwinTransformer", "D2Backbone"},
-    "dataset mapper": {"coco_panoptic_lsj"},
-}
-# What may be "none", or planned, in a model that is built.
+# What may be "none" in a model that is built.
 OPTIONAL = (f"{OURS}.VISUAL_ENCODER_F.NAME", f"{OURS}.TEXT_ENCODER_F.NAME", f"{OURS}.SEGMENTOR.NAME")
 SHOWN = 3
 
@@ -132,12 +125,8 @@ def _check(path: Path, bases: set[Path], published: dict[str, dict[str, Any]]) -
             report.compared = True
             report.problems += compare_values(cfg, published[name])
         report.problems += _unknown_names(cfg)
-        missing = _planned_names(cfg)
-        if missing:
-            names = ", ".join(f"{kind} {name}" for _, kind, name in missing)
-            report.notes.append(f"not built: {names}: not available yet")
         if not report.problems:
-            build_on_meta(cfg, leave_out=[key for key, _, _ in missing])
+            build_on_meta(cfg)
     except Exception as error:  # one bad config must not end the run
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         report.problems.append(text)
@@ -145,11 +134,18 @@ def _check(path: Path, bases: set[Path], published: dict[str, dict[str, Any]]) -
 
 
 def _is_complete(cfg: CfgNode) -> bool:
-    return cfg.MODEL.META_ARCHITECTURE in _our_methods() and cfg.MODEL.MASKCLIPPP.VISUAL_ENCODER.NAME != "none"
+    has_encoder = not _has_our_parts(cfg) or cfg.MODEL.MASKCLIPPP.VISUAL_ENCODER.NAME != "none"
+    return cfg.MODEL.META_ARCHITECTURE in _our_methods() and has_encoder
 
 
 def _our_methods() -> list[str]:
     return [name for name, method in META_ARCH_REGISTRY if method.__module__.startswith("maskclippp.")]
+
+
+def _has_our_parts(cfg: CfgNode) -> bool:
+    """Whether the method is made of the parts below MODEL.MASKCLIPPP; others do not read that node."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    return name in _our_methods() and issubclass(META_ARCH_REGISTRY.get(name), MaskCLIPpp)
 
 
 def compare_values(cfg: CfgNode, expected: dict[str, Any]) -> list[str]:
@@ -168,7 +164,7 @@ def compare_values(cfg: CfgNode, expected: dict[str, Any]) -> list[str]:
 
 def _named_parts(cfg: CfgNode) -> Iterator[tuple[str, str, str, list[str]]]:
     """Every registered name: its key, what it is, the name, and the names that exist."""
-    registries = {
+    parts = {
         f"{OURS}.VISUAL_ENCODER.NAME": ("visual encoder", VISUAL_ENCODER_REGISTRY),
         f"{OURS}.VISUAL_ENCODER_F.NAME": ("visual encoder", VISUAL_ENCODER_REGISTRY),
         f"{OURS}.TEXT_ENCODER.NAME": ("text encoder", TEXT_ENCODER_REGISTRY),
@@ -176,11 +172,11 @@ def _named_parts(cfg: CfgNode) -> Iterator[tuple[str, str, str, list[str]]]:
         f"{OURS}.PSM.NAME": ("similarity head", PSM_REGISTRY),
         f"{OURS}.CRITERION.NAME": ("criterion", CRITERION_REGISTRY),
         f"{OURS}.SEGMENTOR.NAME": ("mask generator", MASK_GENERATOR_REGISTRY),
-        "INPUT.DATASET_MAPPER_NAME": ("dataset mapper", MAPPERS),
     }
+    mapper = {"INPUT.DATASET_MAPPER_NAME": ("dataset mapper", MAPPERS)}
     method = cfg.MODEL.META_ARCHITECTURE
     yield "MODEL.META_ARCHITECTURE", "meta-architecture", method, _our_methods()
-    for key, (kind, registry) in registries.items():
+    for key, (kind, registry) in ((parts if _has_our_parts(cfg) else {}) | mapper).items():
         yield key, kind, get_value(cfg, key), [name for name, _ in registry]
 
 
@@ -188,9 +184,10 @@ def _unknown_names(cfg: CfgNode) -> list[str]:
     problems = []
     for key, kind, name, valid in _named_parts(cfg):
         absent = name.lower() == "none" and key in OPTIONAL
-        if name not in valid and name not in PLANNED.get(kind, ()) and not absent:
+        if name not in valid and not absent:
             problems.append(f"{key} '{name}' is no {kind}{did_you_mean(name, valid)}")
-    for templates in (cfg.MODEL.MASKCLIPPP.TEMPLATES, cfg.MODEL.MASKCLIPPP.TEMPLATES_F):
+    node = cfg.MODEL.MASKCLIPPP
+    for templates in (node.TEMPLATES, node.TEMPLATES_F) if _has_our_parts(cfg) else ():
         problems += _message(get_templates, templates)
     for key in ("TRAIN", "TEST"):
         if not cfg.DATASETS[key]:
@@ -215,21 +212,11 @@ def _without_evaluator(cfg: CfgNode, dataset: str) -> list[str]:
     return [f"dataset '{dataset}' (type '{kind}') has no evaluator{did_you_mean(str(kind), EVALUATOR_TYPES)}"]
 
 
-def _planned_names(cfg: CfgNode) -> list[tuple[str, str, str]]:
-    """Key, kind and name of what is announced and not registered."""
-    return [
-        (key, kind, name)
-        for key, kind, name, valid in _named_parts(cfg)
-        if name not in valid and name in PLANNED.get(kind, ())
-    ]
-
-
-def build_on_meta(cfg: CfgNode, leave_out: Iterable[str] = ()) -> nn.Module:
+def build_on_meta(cfg: CfgNode) -> nn.Module:
     """Build the model of a config, its optimizer and schedule on the meta device: without memory or weights.
 
     Args:
         cfg: config; it stays as it is.
-        leave_out: keys among :data:`OPTIONAL` whose part is not built.
 
     Raises:
         UserError: anything wrong in the config.
@@ -237,7 +224,6 @@ def build_on_meta(cfg: CfgNode, leave_out: Iterable[str] = ()) -> nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    cfg.merge_from_list([value for key in leave_out if key in OPTIONAL for value in (key, "none")])
     if cfg.MODEL.MASKCLIPPP.SEGMENTOR.OFFLINE_ANN_DIR:
         # Masks are data, as pictures are: whether they are there is for a run to say.
         cfg.MODEL.MASKCLIPPP.SEGMENTOR.OFFLINE_ANN_DIR = os.curdir
