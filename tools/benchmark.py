@@ -8,6 +8,8 @@ text         sentences cut after the longest one's end token, against the whole 
 postprocess  the label map of a picture from 847 classes' scores, tile by tile, against all class maps at once
 mask-chain   a generator's masks brought to the patch grid in one step, against all resizes one after the other
 deform-attn  deformable attention at 800 x 1088, against grid_sample level by level with all samples stacked
+evaluate     label maps scored against files, --batch of them (try 5000 with --classes 847 --image-size 128), against
+             detectron2's evaluator
 train-step   both at once in a training step (attention of both towers, or with --text frozen of one, LinearPSM, AdamW)
 
 By default a ViT-B/16 with random weights sees two pictures of 448 x 448 pixels with 10 masks each; mask tokens run

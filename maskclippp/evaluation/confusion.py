@@ -7,29 +7,18 @@ import torch
 
 from maskclippp.utils.errors import UserError
 
-_BUFFER = 1 << 20  # pairs; a bincount costs a pass over (K + 1)^2 cells, so it must not be made for every small image
-
 
 class ConfusionCounter:
     """A confusion matrix that is cheap for many small images and many classes.
 
-    Pairs wait in a buffer until there are about a million, or as many as cells if that is more.
+    A bincount would cost a pass over (K + 1)^2 cells for every image. Label maps are flat in most places, so runs of
+    equal pairs are counted, and only the cells that occur are touched.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self._matrix = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
-        self._waiting: list[np.ndarray] = []
-        self._count = 0
-
-    @property
-    def matrix(self) -> np.ndarray:
+        self.matrix = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
         """(K+1, K+1) int64; rows are predictions, columns true classes, the last ones no class."""
-        if self._waiting:
-            pairs = np.concatenate(self._waiting)
-            self._waiting, self._count = [], 0
-            self._matrix += np.bincount(pairs, minlength=self._matrix.size).reshape(self._matrix.shape)
-        return self._matrix
 
     def add(self, pred: np.ndarray, gt: np.ndarray, ignore_label: int | None = None, *, where: str = "input") -> None:
         """Count an image.
@@ -56,10 +45,10 @@ class ConfusionCounter:
             if low < 0 or high > none:
                 raise UserError(f"{where}: {name} classes range from {low} to {high}, expected 0 to {none - 1}")
         gt += pred.astype(np.int32) * (none + 1)  # at most 46,340 classes
-        self._waiting.append(gt.ravel())
-        self._count += gt.size
-        if self._count >= max(_BUFFER, self._matrix.size):
-            _ = self.matrix
+        pairs = gt.ravel()
+        starts = np.flatnonzero(np.concatenate([[True], pairs[1:] != pairs[:-1]]))
+        lengths = np.append(starts[1:], pairs.size) - starts
+        np.add.at(self.matrix.reshape(-1), pairs[starts], lengths)
 
     def state_dict(self) -> torch.Tensor:
         """The matrix as a tensor."""
@@ -67,7 +56,7 @@ class ConfusionCounter:
 
     def add_state(self, state: torch.Tensor) -> None:
         """Add another matrix."""
-        self._matrix += state.numpy()
+        self.matrix += state.numpy()
 
 
 def as_array(values: torch.Tensor | np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from ...utils.open_clip_models import create_clip, create_tokenizer
 from ...visual_encoders.eva_vit import EVACLIPViT
 from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
 from .deformable import deform_attn
+from .evaluation import evaluate
 from .naive import NaiveCLIPViT, NaiveEVACLIPViT, PaddedTextEncoder
 from .postprocess import mask_chain, postprocess
 from .settings import Run, Settings
@@ -105,6 +106,7 @@ JOBS: dict[str, Callable[[str, Settings], Run]] = {
     "postprocess": postprocess,
     "mask-chain": mask_chain,
     "deform-attn": deform_attn,
+    "evaluate": evaluate,
 }
 
 
