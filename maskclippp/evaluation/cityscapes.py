@@ -23,7 +23,7 @@ from maskclippp.evaluation.report import write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
-INSTALL = "pip install cityscapesscripts"
+INSTALL = "pip install 'maskclippp[cityscapes]' or pip install cityscapesscripts"
 _PURPOSE = "Cityscapes evaluation"
 
 logger = logging.getLogger(__name__)
