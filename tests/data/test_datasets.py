@@ -33,6 +33,7 @@ EXPECTED = {  # name: classes, evaluator type, ignore label
     "openvocab_pascal20_sem_seg_val": (20, "sem_seg", 255),
     "openvocab_pascal21_sem_seg_train": (21, "sem_seg", 255),
     "openvocab_cityscapes_fine_panoptic_val": (19, "cityscapes_panoptic_seg", 255),
+    "openvocab_mapillary_vistas_panoptic_val": (65, "mapillary_vistas_panoptic_seg", 65),
 }
 
 
@@ -69,6 +70,43 @@ def test_panoptic_metadata() -> None:
     assert cityscapes.thing_classes == cityscapes.stuff_classes
     assert list(cityscapes.thing_dataset_id_to_contiguous_id.items())[::7] == [(24, 11), (33, 18)]
     assert cityscapes.json_file is None and cityscapes.label_divisor == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "kind", "last_id"),
+    [
+        ("openvocab_ade20k_instance_val", 100, "coco", 149),
+        ("openvocab_coco_2017_train", 80, "coco", 90),
+        ("coco_instance_train_base48", 48, "coco", 90),
+        ("coco_instance_val_novel17", 17, "coco", 87),
+        ("coco_instance_val_instances65", 65, "coco", 90),
+        ("openvocab_lvis_1203_instance_val", 1203, "lvis", 1203),
+    ],
+)
+def test_instance_metadata(name: str, count: int, kind: str, last_id: int) -> None:
+    """Ids of the files lead to positions among the things; there are no stuff classes."""
+    register_all()
+    metadata = get_metadata(name)
+    ids = metadata.thing_dataset_id_to_contiguous_id
+    assert list(ids.values()) == list(range(count)) and list(ids)[-1] == last_id
+    assert (len(metadata.thing_classes), metadata.evaluator_type) == (count, kind)
+    assert metadata.get("stuff_classes", None) is None and metadata.get("ignore_label", None) is None
+
+
+def test_id_maps_and_published_colours() -> None:
+    """COCO-Stuff's label maps hold contiguous ids, and so does its published id map."""
+    register_all()
+    stuff = get_metadata("openvocab_coco_2017_val_stuff_sem_seg")
+    assert stuff.stuff_dataset_id_to_contiguous_id == {index: index for index in range(171)}
+    mapillary = get_metadata("openvocab_mapillary_vistas_panoptic_val")
+    assert mapillary.stuff_dataset_id_to_contiguous_id[65] == 64 and len(mapillary.thing_classes) == 65
+    coco = get_metadata("openvocab_coco_2017_val_panoptic_with_sem_seg")
+    assert coco.stuff_colors[0] == (220, 20, 60)
+    assert get_metadata("coco_instance_val_novel17").thing_colors[0] == (106, 0, 228)
+    assert get_metadata("openvocab_cityscapes_fine_panoptic_val").stuff_colors[0] == (128, 64, 128)
+    voc = get_metadata("openvocab_pascal21_sem_seg_val")
+    assert voc.stuff_colors[:2] == [(0, 0, 0), (128, 0, 0)]
+    assert get_metadata("openvocab_pascal20_sem_seg_val").stuff_colors == voc.stuff_colors[1:]
 
 
 def test_registering_is_lazy_repeatable_and_follows_the_environment(monkeypatch) -> None:
