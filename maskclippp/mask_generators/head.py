@@ -23,7 +23,7 @@ class MaskHead(nn.Module):
     """
 
     @configurable
-    def __init__(self, *, pixel_decoder: PixelDecoder, predictor: MaskDecoder, in_features: Sequence[str] = ()) -> None:
+    def __init__(self, *, pixel_decoder: PixelDecoder, predictor: MaskDecoder, in_features: Sequence[str]) -> None:
         super().__init__()
         self.pixel_decoder = pixel_decoder
         self.predictor = predictor

@@ -9,7 +9,10 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor
 
 from maskclippp.mask_generators import MaskGenerator, build_mask_generator
+from maskclippp.structures import TextBank
 from maskclippp.utils.errors import UserError
+from maskclippp.visual_encoders import build_visual_encoder
+from tests.common import random_image
 from tests.mask_generators.tiny import SHAPES, STRIDES, TEXT_WIDTH, random_maps, random_text, scatter, tiny_config
 
 WITH_TEXT = SHAPES | {"emb_f": ShapeSpec(channels=TEXT_WIDTH)}
@@ -50,6 +53,50 @@ def test_pictures_of_all_sizes_together_and_one_by_one(generator):
         assert together.masks[number].shape == alone.masks[0].shape == (7, *size)
         torch.testing.assert_close(together.masks[number].dense(), alone.masks[0].dense(), rtol=0, atol=1e-5)
         torch.testing.assert_close(together.logits[number], alone.logits[0], rtol=0, atol=1e-5)
+
+
+def test_pictures_through_encoder_and_generator_together_and_one_by_one():
+    cfg = tiny_config()
+    cfg.MODEL.SWIN.EMBED_DIM, cfg.MODEL.SWIN.DEPTHS, cfg.MODEL.SWIN.NUM_HEADS = 8, [1, 2, 1, 1], [1, 2, 2, 4]
+    cfg.MODEL.SWIN.WINDOW_SIZE = 3
+    node = cfg.MODEL.MASKCLIPPP.VISUAL_ENCODER_F
+    node.NAME, node.OUT_FEATURES, node.SIZE_DIVISIBILITY = "D2SwinTransformer", list(STRIDES), 32
+    node.TEST_RESIZE_TYPE, node.TEST_IMAGE_SIZE = "short", 72
+    torch.manual_seed(0)
+    encoder = build_visual_encoder(node, cfg)
+    generator = build_mask_generator(cfg, encoder.output_shape())
+    scatter(generator)
+    images = [random_image(40, 60, 1), random_image(90, 50, 2), random_image(64, 64, 3)]
+
+    def propose(some):
+        sizes = [encoder.transform.target_size(*image.shape[-2:]) for image in some]
+        with torch.no_grad():
+            return generator([{} for _ in some], sizes=sizes, features=encoder(some).features)
+
+    together = propose(images)
+    for number, image in enumerate(images):
+        alone = propose([image])
+        torch.testing.assert_close(together.masks[number].dense(), alone.masks[0].dense(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(together.logits[number], alone.logits[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_masks_and_logits_are_the_same(generator, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    features, text = features_of(PICTURES), random_text()
+    wanted = generator([{}] * 4, sizes=PICTURES, features=features, text=text)
+    moved = {name: [feature.cuda() for feature in maps] for name, maps in features.items()}
+    text = TextBank(text.embeddings.cuda(), text.class_index.cuda(), text.num_classes)
+    found = generator.cuda()([{}] * 4, sizes=PICTURES, features=moved, text=text)
+    for ours, theirs in zip(found.logits, wanted.logits, strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-3)
+    for ours, theirs in zip(found.masks, wanted.masks, strict=True):
+        torch.testing.assert_close(ours.dense().cpu(), theirs.dense(), rtol=1e-3, atol=1e-3)
+    with torch.autocast("cuda", dtype=torch.float16):  # decisions of the attention may differ here
+        mixed = generator([{}] * 4, sizes=PICTURES, features=moved, text=text)
+    assert all(logits.dtype == torch.float32 and bool(logits.isfinite().all()) for logits in mixed.logits)
 
 
 def test_masks_are_resized_as_probabilities_to_the_padded_picture_and_cropped(generator):
