@@ -12,7 +12,7 @@ from typing import Any
 from tabulate import tabulate
 
 from maskclippp.data.annotations import read_json
-from maskclippp.data.datasets import DATASETS
+from maskclippp.data.datasets import DATASETS, DatasetRow
 from maskclippp.data.datasets.mess import DOMAINS
 from maskclippp.data.inspection.presence import find
 from maskclippp.evaluation.domains import domain_means
@@ -152,12 +152,19 @@ def _row(
         return [test_set.title, *[None] * len(columns), "failed"]
     path = Path(folder) / f"{tag}_{test_set.suffix}" / "inference" / "results.json"
     if not path.exists():
-        row = DATASETS[test_set.dataset]
-        note = "no result" if find(row, root).usable else f"absent: {row.preparation}"
-        return [test_set.title, *[None] * len(columns), note]
+        return [test_set.title, *[None] * len(columns), _absence(DATASETS[test_set.dataset], root)]
     name, tasks = _result(path, test_set.dataset)
     values = [_number(tasks, task, metric, path) for task, metric in columns]
+    if all(value is None for value in values):
+        return [test_set.title, *values, f"other results in {path}"]
     return [test_set.title, *values, "" if name == test_set.dataset else f"of {name}"]
+
+
+def _absence(row: DatasetRow, root: str | Path) -> str:
+    """Say why there is no result."""
+    if find(row, root).usable:
+        return "no result"
+    return "absent" if row.domain else f"absent: {row.preparation}"
 
 
 def _result(path: Path, dataset: str) -> tuple[str, Mapping[str, Any]]:

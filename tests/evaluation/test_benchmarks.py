@@ -52,6 +52,9 @@ def test_domains_are_means_of_their_sets(tmp_path) -> None:
     assert table["General"] == ["55.2", "–", "–", "mean of 2 of 6 sets"]
     assert table["Medical"][-1] == "no result"
     assert table["A-150"] == ["67.0", "–", "–", "of openvocab_ade20k_sem_seg_val"]
+    assert table["cwfid"] == ["–", "–", "–", "absent"]
+    write_results(tmp_path, "cwfid", {"cwfid_sem_seg_test": {"sem_seg": {"mIoU": 1.0}}})
+    assert cells(mask_accuracy_table(tmp_path, "t", tmp_path))["cwfid"][-1].startswith("other results in ")
     assert [title for title in table if title in DOMAINS] == list(DOMAINS)
 
 
