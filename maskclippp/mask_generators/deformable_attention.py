@@ -90,7 +90,7 @@ def sample_with_torch(value: Tensor, shapes: Shapes, locations: Tensor, weights:
         upper = weight - lower
         lower_right, upper_right = lower * right, upper * right
         shares = torch.cat([upper - upper_right, upper_right, lower - lower_right, lower_right], dim=-1)
-        total = total + _WeightedRows.apply(maps.view(-1, dim), corners.flatten(0, 2), shares.flatten(0, 2))
+        total += _WeightedRows.apply(maps.view(-1, dim), corners.flatten(0, 2), shares.flatten(0, 2))
         start += height * width
     return total.view(batch, queries, heads * dim).to(wanted)
 
