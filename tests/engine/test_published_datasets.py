@@ -12,7 +12,7 @@ import pytest
 from maskclippp.data.datasets import register_all
 from maskclippp.data.preparation.options import Options
 from maskclippp.engine.main import main
-from tests.data.preparation.miniatures import MINIATURES, build_lvis
+from tests.data.preparation.miniatures import MINIATURES, build_lvis, labels, picture, quarters
 
 TASKS = ("SEMANTIC", "PANOPTIC", "INSTANCE")
 SMALL = [
@@ -124,9 +124,9 @@ def test_from_download_to_number(name, datasets, root_dir, tmp_path, capfd) -> N
         MINIATURES[miniature].prepare(Options(datasets, partial=True))
     masks = datasets / "masks"
     masks.mkdir()
-    for picture in datasets.glob("coco/*2017/*.jpg"):  # one mask: the object of the annotations
+    for path in datasets.glob("coco/*2017/*.jpg"):  # one mask: the object of the annotations
         outline = {"size": [24, 32], "counts": [50, 8, 16, 8, 16, 8, 662]}
-        (masks / f"{picture.stem}.json").write_text(json.dumps([{"segmentation": outline}]))
+        (masks / f"{path.stem}.json").write_text(json.dumps([{"segmentation": outline}]))
     switches = [item for task in TASKS for item in (f"MODEL.MASK_FORMER.TEST.{task}_ON", str(task in chain.tasks))]
     status = main(
         [
@@ -141,6 +141,30 @@ def test_from_download_to_number(name, datasets, root_dir, tmp_path, capfd) -> N
     found = results(tmp_path)[chain.test]
     for task, metric in chain.metrics.items():
         assert 0 <= found[task][metric] <= 100
+
+
+def test_mess(datasets, root_dir, tmp_path, monkeypatch, capfd) -> None:
+    """Mask accuracy on a set of the MESS benchmark; class names come from the source of its package."""
+    package = tmp_path / "site/mess/datasets"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "register_cwfid.py").write_text("CLASSES = ['ground', 'crop seedling', 'weed']\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for number in ("001", "002"):
+        picture(datasets / f"cwfid/images/{number}_image.png")
+        labels(datasets / f"cwfid/annotations_detectron2/test/{number}_annotation.png", quarters(0, 1, 2, 255))
+    name = "cwfid_sem_seg_test"
+    status = main(
+        [
+            *("--config-file", str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml"), "--num-gpus", "0"),
+            *("--tag", "mini", "--eval-only", "OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", f"('{name}',)"),
+            *("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True", *SMALL),
+        ]
+    )
+    assert status == 0, capfd.readouterr().err
+    accuracy = results(tmp_path)[name]["mask_acc"]
+    assert set(accuracy) >= {"mMaskAcc", "MaskAcc-ground", "MaskAcc-crop seedling", "MaskAcc-weed"}
+    assert 0 <= accuracy["mMaskAcc"] <= 100
 
 
 def results(output: Path) -> dict:

@@ -14,21 +14,9 @@ from maskclippp.data.datasets.palette import palette
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.images import decode
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    check_count,
-    convert,
-    existing,
-    keep_existing,
-    list_files,
-    lists_images,
-    present_splits,
-    verify,
-    write_image,
-    write_json,
-)
+from maskclippp.data.preparation.downloads import check_count, existing, keep_existing, list_files, present_splits
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lists_images, verify, write_image, write_json
 from maskclippp.data.preparation.panoptic import bounding_box, image_entry, make_panoptic_set, segment_entry
 from maskclippp.data.run_length import encode_rle
 from maskclippp.data.vocabularies import load_vocabulary

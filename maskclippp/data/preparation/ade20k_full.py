@@ -12,17 +12,9 @@ import numpy as np
 from maskclippp.data.annotations import check_size
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.images import decode
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    convert,
-    keep_existing,
-    lookup,
-    present_splits,
-    verify,
-    write_image,
-)
+from maskclippp.data.preparation.downloads import keep_existing, present_splits
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.restricted_pickle import load_pickle

@@ -12,18 +12,9 @@ from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
 from maskclippp.data.annotations import read_label_map
 from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    check_count,
-    convert,
-    existing,
-    lookup,
-    present_splits,
-    verify,
-    write_image,
-)
+from maskclippp.data.preparation.downloads import check_count, existing, present_splits
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
 from maskclippp.data.preparation.panoptic import image_entry, make_panoptic_set, segment_entry
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError

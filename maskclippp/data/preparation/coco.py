@@ -13,21 +13,9 @@ import numpy as np
 from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import COCO_OVS_PARTS, DATASETS
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    check_count,
-    convert,
-    existing,
-    keep_existing,
-    list_files,
-    lookup,
-    present_splits,
-    verify,
-    write_image,
-    write_json,
-)
+from maskclippp.data.preparation.downloads import check_count, existing, keep_existing, list_files, present_splits
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image, write_json
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 

@@ -6,18 +6,9 @@ import logging
 from pathlib import Path
 
 from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    check_count,
-    convert,
-    copy_file,
-    keep_existing,
-    list_files,
-    present_splits,
-    verify,
-)
+from maskclippp.data.preparation.downloads import check_count, keep_existing, list_files, present_splits
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_file, verify
 from maskclippp.data.vocabularies import load_vocabulary
 
 logger = logging.getLogger(__name__)

@@ -16,20 +16,9 @@ from scipy.io.matlab import MatReadError
 from maskclippp.data.annotations import read_json, read_label_map
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.preparation.files import (
-    Job,
-    LabelFile,
-    check_count,
-    convert,
-    copy_file,
-    keep_existing,
-    lookup,
-    present_splits,
-    read_stems,
-    verify,
-    write_image,
-)
+from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits, read_stems
 from maskclippp.data.preparation.options import Options
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_file, lookup, verify, write_image
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 

@@ -15,7 +15,7 @@ from PIL import Image
 from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.datasets import DATASETS, get_dataset, register_all
 from maskclippp.data.preparation.coco import prepare_class_splits
-from maskclippp.data.preparation.files import read_stems
+from maskclippp.data.preparation.downloads import read_stems
 from maskclippp.data.preparation.options import run
 from maskclippp.data.run_length import decode_rle
 from maskclippp.data.vocabularies import load_vocabulary
