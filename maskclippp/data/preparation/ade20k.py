@@ -30,7 +30,6 @@ _FOLDERS = {"train": "training", "val": "validation"}
 _NUM_CLASSES, _IGNORED = 150, 255
 _ID_STEPS = 30
 
-
 _Region = tuple[int, np.ndarray]  # class 0 to 149, mask (H, W) bool
 
 
@@ -41,7 +40,7 @@ def prepare_semantic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    splits = present_splits({split: [root / f"annotations/{folder}"] for split, folder in _FOLDERS.items()})
+    splits = present_splits(_folders(root, "annotations"))
     sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
     for split, files in sources.items():
         _prepare_semantic_split(root, split, files, options)
@@ -54,7 +53,7 @@ def prepare_panoptic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    splits = present_splits(_inputs(root))
+    splits = present_splits(_folders(root, "images", "annotations", "annotations_instance"))
     sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
     instances = {split: _instance_jobs(root, split, options) for split in splits}
     for split in splits:
@@ -70,13 +69,13 @@ def prepare_instance(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    instances = {split: _instance_jobs(root, split, options) for split in present_splits(_inputs(root))}
+    splits = present_splits(_folders(root, "images", "annotations_instance"))
+    instances = {split: _instance_jobs(root, split, options) for split in splits}
     for split, jobs in instances.items():
         _prepare_instance_split(root, split, jobs, options)
 
 
-def _inputs(root: Path) -> dict[str, list[Path]]:
-    parts = ("images", "annotations", "annotations_instance")
+def _folders(root: Path, *parts: str) -> dict[str, list[Path]]:
     return {split: [root / part / folder for part in parts] for split, folder in _FOLDERS.items()}
 
 

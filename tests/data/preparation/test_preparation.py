@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,14 @@ def test_ade20k(tmp_path) -> None:
         decode_rle(instances["annotations"][0]["segmentation"], "").sum() == instances["annotations"][0]["area"] == 60
     )
     assert instances["categories"][1] == {"id": 8, "name": "windowpane"} and len(instances["categories"]) == 100
+
+
+def test_ade20k_instances_need_no_label_maps(tmp_path) -> None:
+    MINIATURES["ade20k instance"].build(tmp_path)
+    shutil.rmtree(tmp_path / "ADEChallengeData2016/annotations")
+    prepare(MINIATURES["ade20k instance"], tmp_path, "--partial")
+    with pytest.raises(SystemExit, match="annotations/training: missing, the rest of 'train' is there"):
+        prepare(MINIATURES["ade20k panoptic"], tmp_path, "--partial")
 
 
 def test_ade20k_surplus_class(tmp_path, capsys) -> None:
