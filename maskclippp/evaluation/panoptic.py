@@ -55,7 +55,7 @@ class PanopticEvaluator(StreamingEvaluator):
             similarity: (K, K); adds the task ``panoptic_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest quality.
             save_predictions: write ``panoptic_predictions/<stem>.png`` and ``predictions.json`` in COCO's format.
-            output_dir: where ``panoptic_evaluation.{pth,json,csv}`` and all else is written, if given.
+            output_dir: where ``panoptic_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
         self._things = set(thing_ids)
@@ -141,14 +141,14 @@ class PanopticEvaluator(StreamingEvaluator):
             for task, scores in results.items()
             for key in _METRICS
         }
-        write_class_csv(self._output_dir, "panoptic_evaluation", self._class_names, columns)
+        write_class_csv(self._output_dir, "panoptic_seg_evaluation", self._class_names, columns)
         for task, scores in results.items():
-            write_results(self._output_dir, task.replace("panoptic_seg", "panoptic_evaluation"), scores)
+            write_results(self._output_dir, f"{task}_evaluation", scores)
         if self._save_predictions:
             self._write_predictions()
         if self._pictures:
-            draw_confusion(Path(self._output_dir, "panoptic_confusion.png"), self.confusion, self._class_names)
-            draw_gallery(Path(self._output_dir, "panoptic_worst.png"), self._worst, self._class_names, "PQ")
+            draw_confusion(Path(self._output_dir, "panoptic_seg_confusion.png"), self.confusion, self._class_names)
+            draw_gallery(Path(self._output_dir, "panoptic_seg_worst.png"), self._worst, self._class_names, "PQ")
         return results
 
     def _scores(self, qualities: np.ndarray, title: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from maskclippp.utils.files import atomic_write
 
 MAX_CLASSES = 40
 LEGEND_CLASSES = 8
+LEGEND_WIDTH = 64
 
 
 def draw_confusion(path: str | Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
@@ -70,12 +72,13 @@ def draw_gallery(path: str | Path, cases: Iterable[WorstCase], class_names: Sequ
             f"{Path(case.file_name).name}\n{score_name} {100 * case.score:.1f}",
             f"ground truth\n{_largest(truth, class_names)}",
             f"prediction\n{_largest(prediction, class_names)}",
-            f"wrong: {100 * wrong.sum() / max((truth != num_classes).sum(), 1):.1f} % of labelled pixels\n",
+            f"wrong (white): {100 * wrong.sum() / max((truth != num_classes).sum(), 1):.1f} % of labelled pixels\n",
         )
-        layers = (read_image(case.file_name), colours[truth], colours[prediction], wrong)
+        white = np.repeat(wrong[..., None] * np.uint8(255), 3, axis=-1)
+        layers = (read_image(case.file_name), colours[truth], colours[prediction], white)
         for axes, title, layer in zip(row, titles, layers, strict=True):
-            axes.imshow(layer, cmap="gray" if layer.ndim == 2 else None, interpolation="nearest")
-            axes.set_title(title, fontsize=7, wrap=True)
+            axes.imshow(layer, interpolation="nearest")
+            axes.set_title(title, fontsize=7)
             axes.set_axis_off()
     _save(figure, path)
 
@@ -84,7 +87,7 @@ def _largest(labels: np.ndarray, class_names: Sequence[str]) -> str:
     """Names of the classes with most pixels."""
     counts = np.bincount(labels.ravel(), minlength=len(class_names) + 1)[:-1]
     order = [index for index in np.argsort(-counts, kind="stable")[:LEGEND_CLASSES] if counts[index]]
-    return ", ".join(split_synonyms(class_names[index])[0] for index in order)
+    return textwrap.fill(", ".join(split_synonyms(class_names[index])[0] for index in order), LEGEND_WIDTH)
 
 
 def _save(figure: Figure, path: str | Path) -> None:

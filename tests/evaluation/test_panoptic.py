@@ -137,9 +137,9 @@ def test_files_on_request(golden, tmp_path) -> None:
     assert predictions[0]["segments_info"][0] == {"id": 1, "category_id": 51}
     stored = np.asarray(Image.open(folder / "panoptic_predictions/1.png"))
     assert (stored[..., 0] == outputs[1]["panoptic_seg"][0].numpy()).all()
-    rows = list(csv.DictReader((folder / "panoptic_evaluation.csv").open()))
+    rows = list(csv.DictReader((folder / "panoptic_seg_evaluation.csv").open()))
     assert len(rows) == 7 and float(rows[2]["PQ"]) == scores["PQ-class2, other"] and rows[0]["PQ"] == ""
-    assert {"panoptic_confusion.png", "panoptic_worst.png"} <= {path.name for path in folder.iterdir()}
+    assert {"panoptic_seg_confusion.png", "panoptic_seg_worst.png"} <= {path.name for path in folder.iterdir()}
 
 
 def test_wrong_input(golden) -> None:
