@@ -40,10 +40,11 @@ class _Sample(torch.autograd.Function):
         out = value.new_empty((batch, queries, heads * dim))
         rows = batch * queries * heads
         if rows:
-            _sample[_grid(rows)](
-                value, _level_table(shapes, value.device), locations, weights, out, rows, queries, length,
-                **_constants(value, locations),
-            )  # fmt: skip
+            with torch.cuda.device_of(value):  # Triton works on the current device
+                _sample[_grid(rows)](
+                    value, _level_table(shapes, value.device), locations, weights, out, rows, queries, length,
+                    **_constants(value, locations),
+                )  # fmt: skip
         return out
 
     @staticmethod
@@ -56,11 +57,12 @@ class _Sample(torch.autograd.Function):
         for_locations, for_weights = torch.empty_like(locations), torch.empty_like(weights)
         rows = batch * queries * heads
         if rows:
-            _take_back[_grid(rows)](
-                value, _level_table(ctx.shapes, value.device), locations, weights, gradient.contiguous(),
-                for_value, for_locations, for_weights, rows, queries, length,
-                **_constants(value, locations),
-            )  # fmt: skip
+            with torch.cuda.device_of(value):
+                _take_back[_grid(rows)](
+                    value, _level_table(ctx.shapes, value.device), locations, weights, gradient.contiguous(),
+                    for_value, for_locations, for_weights, rows, queries, length,
+                    **_constants(value, locations),
+                )  # fmt: skip
         return for_value.to(value.dtype), None, for_locations, for_weights
 
 

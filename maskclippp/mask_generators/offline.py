@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ class OfflineSegmentor(FileMaskGenerator):
     :class:`maskclippp.data.mask_files.MaskTable`.
 
     Args:
-        source: the folder of the mask files, or a JSON file with the masks of all images.
+        source: the folder of the mask files, or a JSON file with the masks of all images; here, else among the
+            datasets ($DETECTRON2_DATASETS).
         suffix: end of the file names in a folder: ".json", ".png" or ".npy", perhaps with something before the dot.
     """
 
@@ -33,6 +35,8 @@ class OfflineSegmentor(FileMaskGenerator):
         super().__init__()
         self.source = Path(resolve(source))
         self.suffix = suffix
+        if not self.source.exists():
+            self.source = Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser() / self.source
         if not source or not self.source.exists():
             raise UserError(
                 f"SEGMENTOR.OFFLINE_ANN_DIR '{source}' is not a folder, nor a file; it must hold the mask files, or be "

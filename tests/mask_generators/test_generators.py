@@ -116,6 +116,12 @@ def test_offline_one_file_for_all_images(tmp_path):
     assert nothing.shape == (0, 2, 4)
 
 
+def test_offline_masks_among_the_datasets(tmp_path, monkeypatch):
+    (tmp_path / "masks").mkdir()
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert OfflineSegmentor(source="masks").source == tmp_path / "masks"
+
+
 def test_offline_messages(tmp_path, offline):
     with pytest.raises(UserError, match=r"image.jpg: its masks .*image.json are missing"):
         run(offline(".json"), record(tmp_path))
