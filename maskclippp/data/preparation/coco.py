@@ -37,9 +37,9 @@ def prepare_semantic_from_panoptic(options: Options) -> None:
     """
     rows = {split: DATASETS[f"openvocab_coco_2017_{split}_panoptic_with_sem_seg"] for split in _SPLITS}
     root = options.root
-    needed = {split: [root / row.panoptic_json, root / row.panoptic_root] for split, row in rows.items()}
     plans = {}
-    for split in present_splits(needed):
+    # The JSON files of both splits come together, so they do not tell which split is wanted.
+    for split in present_splits({split: [root / row.panoptic_root] for split, row in rows.items()}):
         row = rows[split]
         pairs = keep_existing(_panoptic_pngs(row, root), row.panoptic_json, options)
         check_count(root / row.panoptic_root, len(pairs), row.num_images, options)

@@ -217,6 +217,17 @@ def test_coco_panoptic(tmp_path) -> None:
     assert values(tmp_path / "coco/panoptic_semseg_val2017/000000000009.png").tolist() == [0, 2, 119, 255, 255]
 
 
+def test_coco_panoptic_of_one_split(tmp_path) -> None:
+    """The JSON files of both splits come in one archive."""
+    MINIATURES["coco panoptic"].build(tmp_path)
+    shutil.rmtree(tmp_path / "coco/panoptic_train2017")
+    prepare(MINIATURES["coco panoptic"], tmp_path, "--partial")
+    assert not (tmp_path / "coco/panoptic_semseg_train2017").exists()
+    (tmp_path / "coco/annotations/panoptic_val2017.json").unlink()
+    with pytest.raises(SystemExit, match="panoptic_val2017.json: no such file"):
+        prepare(MINIATURES["coco panoptic"], tmp_path, "--partial")
+
+
 def test_coco_stuff(tmp_path, capsys) -> None:
     build_and_prepare("coco stuff", tmp_path)
     assert values(tmp_path / "coco/stuffthingmaps_detectron2/val2017/000000000009.png").tolist() == [
