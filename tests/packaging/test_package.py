@@ -58,7 +58,7 @@ def test_metadata(metadata):
 
     assert metadata["Version"] == maskclippp.__version__
     assert metadata["Requires-Python"] in (">=3.10,<3.13", "<3.13,>=3.10")
-    assert set(metadata.get_all("Provides-Extra")) == {"app", "dev", "hf", "mess"}
+    assert set(metadata.get_all("Provides-Extra")) == {"app", "cityscapes", "dev", "hf", "mess"}
     assert not [line for line in metadata.get_all("Requires-Dist") if line.startswith("detectron2")]
 
 
