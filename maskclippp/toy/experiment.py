@@ -1,4 +1,4 @@
-"""One run on the toy world: train (or not), then evaluate on the test scenes in three ways.
+"""One run on the toy world: train (or not), then evaluate on the test scenes in several ways.
 
 ``python -m maskclippp.toy.experiment SPEC.json`` runs the :class:`Experiment` that the file describes; the demo starts
 several of these processes side by side.
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from PIL import Image
 
 import maskclippp.methods  # noqa: F401  (registers the meta-architecture)
 
@@ -30,9 +31,12 @@ from ..utils.files import atomic_write
 from ..utils.logging import setup_logging
 
 CONFIG = "configs/toy/maskclippp_toy_clip-vit.yaml"
-TEST_SET = "toy_sem_seg_test"
+CONFIG_WITH_GENERATOR = "configs/toy/maskclippp_toy_clip-vit_m2f.yaml"
+GENERATOR_CONFIG = "configs/toy/mask2former_toy.yaml"
+SEMANTIC_SET, PANOPTIC_SET = "toy_sem_seg_test", "toy_panoptic_test"
 ORIGINAL_CLIP = ("MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", "MODEL.MASKCLIPPP.USE_LOGIT_SCALE", "True")
 RESULTS_FILE, GALLERY_FILE, SPEC_FILE = "results.json", "gallery.json", "experiment.json"
+SCENES_FOLDER = "scenes"
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,27 @@ class Experiment:
     Attributes:
         name: for people.
         folder: of all output.
+        tests: names of its evaluations, see :func:`evaluations`; after a training the first one is made at once.
+        config: config file.
+        seed: of training; None: no training.
+        iterations: of training.
+        weights: checkpoint of a run without training; empty: the original CLIP is evaluated.
         masks: folder of the imperfect masks of the test pictures.
-        seed: of training; None: no training, the original CLIP is evaluated.
+        generator: checkpoint of the mask generator.
         overrides: config keys and values, in turn.
         plugins: modules to import first; they register what the overrides name.
-        gallery: number of test scenes whose mask classes are kept for the gallery.
+        gallery: number of test scenes whose results are kept for the gallery.
     """
 
     name: str
     folder: str
-    masks: str
+    tests: tuple[str, ...]
+    config: str = CONFIG
     seed: int | None = None
+    iterations: int = 0
+    weights: str = ""
+    masks: str = ""
+    generator: str = ""
     overrides: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     gallery: int = 0
@@ -78,27 +92,36 @@ class Experiment:
 
 def configure(experiment: Experiment, *more: str) -> CfgNode:
     """Return the frozen config of a run, changed by ``more`` keys and values."""
-    own = () if experiment.trains else ORIGINAL_CLIP
+    own = ("SOLVER.MAX_ITER", str(experiment.iterations)) if experiment.trains else ()
+    own = ORIGINAL_CLIP if not (experiment.trains or experiment.weights) else own
     common = ("OUTPUT_DIR", experiment.folder, "MODEL.DEVICE", "cuda" if torch.cuda.is_available() else "cpu")
-    test = ("DATASETS.TEST", f"('{TEST_SET}',)", "DATALOADER.NUM_WORKERS", "0")
-    cfg = load_config(CONFIG, [*common, *test, *own, *experiment.overrides, *more])
+    cfg = load_config(experiment.config, [*common, "DATALOADER.NUM_WORKERS", "0", *own, *experiment.overrides, *more])
     cfg.freeze()
     return cfg
 
 
 def evaluations(experiment: Experiment) -> dict[str, tuple[str, ...]]:
-    """Return the three evaluations: name -> overrides."""
-    segmentor = "MODEL.MASKCLIPPP.SEGMENTOR"
-    offline = (f"{segmentor}.NAME", "OfflineSegmentor", f"{segmentor}.OFFLINE_ANN_SUFFIX", ".png")
-    return {
-        "mask_accuracy": ("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True"),
-        "ground_truth_masks": (),
-        "felzenszwalb_masks": (*offline, f"{segmentor}.OFFLINE_ANN_DIR", experiment.masks),
+    """Return the evaluations of a run: name -> overrides."""
+    ours, tasks = "MODEL.MASKCLIPPP", "MODEL.MASK_FORMER.TEST"
+    semantic = ("DATASETS.TEST", f"('{SEMANTIC_SET}',)")
+    panoptic = ("DATASETS.TEST", f"('{PANOPTIC_SET}',)", f"{tasks}.PANOPTIC_ON", "True", f"{tasks}.INSTANCE_ON", "True")
+    offline = (f"{ours}.SEGMENTOR.NAME", "OfflineSegmentor", f"{ours}.SEGMENTOR.OFFLINE_ANN_SUFFIX", ".png")
+    known = {
+        "mask_accuracy": (*semantic, f"{ours}.TEST.MASK_ACC", "True"),
+        "ground_truth_masks": (*panoptic, f"{ours}.SEGMENTOR.NAME", "PanGTSegmentor"),
+        "felzenszwalb_masks": (*semantic, *offline, f"{ours}.SEGMENTOR.OFFLINE_ANN_DIR", experiment.masks),
+        "generated_masks": (
+            *panoptic,
+            *(f"{ours}.SEGMENTOR.PRETRAINED", experiment.generator),
+            *(f"{ours}.VISUAL_ENCODER_F.PRETRAINED", experiment.generator),
+        ),
+        "masks_alone": (*panoptic, f"{ours}.TEST.SEGMENTOR_ONLY", "True"),
     }
+    return {name: known[name] for name in experiment.tests}
 
 
 def run(experiment: Experiment) -> dict:
-    """Train if asked to, evaluate, keep the results and the gallery's classes in the folder; return the results."""
+    """Train if asked to, evaluate, keep results and what the gallery shows in the folder; return the results."""
     for plugin in experiment.plugins:
         importlib.import_module(plugin)
     setup_logging(experiment.folder, rank=0)
@@ -109,43 +132,57 @@ def run(experiment: Experiment) -> dict:
     for name, overrides in evaluations(experiment).items():
         cfg = configure(experiment, *overrides)
         model = build_model(cfg)
-        Checkpointer(model).resume_or_load(results.get("weights", ""), resume=False)
+        Checkpointer(model).resume_or_load(results.get("weights", experiment.weights), resume=False)
         if name not in results:
-            results[name] = _only_task(evaluate(cfg, model))
+            results[name] = _metrics(evaluate(cfg, model))
         if name == "mask_accuracy" and experiment.gallery:
             _write(experiment, GALLERY_FILE, classify_masks(cfg, model.eval(), experiment.gallery))
+        if name == "generated_masks" and experiment.gallery:
+            segment_scenes(cfg, model.eval(), experiment.gallery, Path(experiment.folder) / SCENES_FOLDER)
     _write(experiment, RESULTS_FILE, results)
     return results
 
 
+@torch.no_grad()
 def classify_masks(cfg: CfgNode, model: torch.nn.Module, count: int) -> dict[str, list[int]]:
     """Return the classes that the model gives to the ground-truth masks of the first test scenes, by file name."""
     mapper = build_mapper(cfg, is_train=False)
-    classes = {}
-    with torch.no_grad():
-        for record in get_dataset(TEST_SET)[:count]:
-            classes[record["file_name"]] = model([mapper(record)])[0]["mask_cls"].tolist()
-    return classes
+    records = get_dataset(SEMANTIC_SET)[:count]
+    return {record["file_name"]: model([mapper(record)])[0]["mask_cls"].tolist() for record in records}
+
+
+@torch.no_grad()
+def segment_scenes(cfg: CfgNode, model: torch.nn.Module, count: int, folder: Path) -> None:
+    """Write the label maps that the model makes of the first test scenes, as PNGs with the scenes' names."""
+    mapper = build_mapper(cfg, is_train=False)
+    model.return_label_maps()
+    for record in get_dataset(PANOPTIC_SET)[:count]:
+        labels = model([mapper(record)])[0]["sem_seg_labels"]
+        with atomic_write(folder / f"{Path(record['file_name']).stem}.png") as temporary:
+            Image.fromarray(labels.byte().cpu().numpy()).save(temporary)
 
 
 def _train(experiment: Experiment) -> dict:
-    cfg = configure(experiment, "SEED", str(experiment.seed), *evaluations(experiment)["mask_accuracy"])
+    first, overrides = next(iter(evaluations(experiment).items()))
+    cfg = configure(experiment, "SEED", str(experiment.seed), *overrides)
     seed = settle_seed(cfg.SEED, cfg.OUTPUT_DIR, resume=False)
     seed_everything(seed, Stream.INITIALISATION)
     model = build_model(cfg)
     start = time.perf_counter()
     final = train(cfg, model, seed=seed, resume=True)
-    return {
-        "mask_accuracy": _only_task(final),
-        "weights": str(Path(cfg.OUTPUT_DIR) / "model_final.pth"),
-        "train_seconds": time.perf_counter() - start,
-    }
+    seconds = time.perf_counter() - start
+    return {first: _metrics(final), "weights": final_weights(experiment), "train_seconds": seconds}
 
 
-def _only_task(results: dict) -> dict[str, float]:
-    """Return the metrics of the one task on the one test set."""
-    (task,) = results[TEST_SET].values()
-    return dict(task)
+def final_weights(experiment: Experiment) -> str:
+    """Return where a run's training leaves its checkpoint."""
+    return str(Path(experiment.folder) / "model_final.pth")
+
+
+def _metrics(results: dict) -> dict[str, float]:
+    """Return the metrics of all tasks on the one test set; AP is that of masks."""
+    (tasks,) = results.values()
+    return {name: value for task, metrics in tasks.items() if task != "bbox" for name, value in metrics.items()}
 
 
 def _write(experiment: Experiment, name: str, content: dict) -> None:

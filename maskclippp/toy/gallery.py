@@ -35,22 +35,64 @@ class GalleryEntry:
     ignore: int = 255
 
 
+@dataclass(frozen=True)
+class SegmentedScene:
+    """One scene that two models have found and named the masks of.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        truth, before, after: (H, W) class ids; ``ignore`` where there is none.
+        ignore: the id of unlabelled pixels.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    ignore: int = 255
+
+
 def paint(entry: GalleryEntry, predicted: tuple[int, ...], colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Lay the colours of the predicted classes over the picture, (H * ZOOM, W * ZOOM, 3) uint8, with white borders."""
-    picture = _enlarge(entry.image, Image.Resampling.BICUBIC).astype(np.float32)
-    truth = _enlarge(entry.truth.astype(np.int32), Image.Resampling.NEAREST)
-    layer = picture.copy()
+    """Lay the colours of the predicted classes over the true masks of a picture; see :func:`paint_labels`."""
+    labels = entry.truth.copy()
     for true_class, predicted_class in zip(entry.classes, predicted, strict=True):
-        layer[truth == true_class] = colors[predicted_class]
-    mixed = OVERLAY * layer + (1 - OVERLAY) * picture
-    mixed[truth == entry.ignore] = picture[truth == entry.ignore] * 0.4
-    mixed[find_boundaries(truth, mode="inner")] = 255
+        labels[entry.truth == true_class] = predicted_class
+    return paint_labels(entry.image, labels, colors, entry.ignore, regions=entry.truth)
+
+
+def paint_labels(
+    image: np.ndarray,
+    labels: np.ndarray,
+    colors: Sequence[tuple[int, int, int]],
+    ignore: int,
+    regions: np.ndarray | None = None,
+) -> np.ndarray:
+    """Lay the colours of classes over a picture.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) class ids; ``ignore`` is painted dark.
+        colors: of each class.
+        ignore: the id of unlabelled pixels.
+        regions: (H, W), what gets white borders; by default the labels.
+
+    Returns:
+        (H * ZOOM, W * ZOOM, 3) uint8.
+    """
+    picture = original(image).astype(np.float32)
+    large = _enlarge(labels.astype(np.int32), Image.Resampling.NEAREST)
+    borders = large if regions is None else _enlarge(regions.astype(np.int32), Image.Resampling.NEAREST)
+    table = np.zeros((max(ignore, len(colors)) + 1, 3), np.float32)
+    table[: len(colors)] = colors
+    mixed = OVERLAY * table[large] + (1 - OVERLAY) * picture
+    mixed[large == ignore] = picture[large == ignore] * 0.4
+    mixed[find_boundaries(borders, mode="inner")] = 255
     return mixed.astype(np.uint8)
 
 
-def original(entry: GalleryEntry) -> np.ndarray:
-    """Return the picture itself, enlarged."""
-    return _enlarge(entry.image, Image.Resampling.BICUBIC)
+def original(image: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8, enlarged."""
+    return _enlarge(image, Image.Resampling.BICUBIC)
 
 
 def to_data_uri(picture: np.ndarray) -> str:

@@ -11,10 +11,13 @@ import matplotlib
 import numpy as np
 
 from ..data.datasets.palette import palette
-from .gallery import GalleryEntry, original, paint, to_data_uri
+from .gallery import GalleryEntry, SegmentedScene, original, paint, paint_labels, to_data_uri
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first)
+
+SHOWN_SHARE = 0.01
+"""Smaller classes of a picture get no chip."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Report:
         breakdown: further rows by kind of class, without margins.
         curves: run name -> (iterations, losses).
         class_names: first name of each class.
-        gallery: scenes.
+        gallery: scenes whose true masks are named.
+        scenes: scenes whose masks are found as well.
         notes: sentences at the end.
     """
 
@@ -68,6 +72,7 @@ class Report:
     curves: dict[str, tuple[list[int], list[float]]]
     class_names: Sequence[str]
     gallery: Sequence[GalleryEntry]
+    scenes: Sequence[SegmentedScene]
     notes: Sequence[str]
 
 
@@ -89,7 +94,8 @@ def render(report: Report) -> str:
         f"<h2>Original CLIP → MaskCLIP++</h2>{_table(report.rows)}",
         f"<h2>By kind of class</h2>{_table(report.breakdown)}" if report.breakdown else "",
         f"<h2>Training</h2><figure class=curves>{_curves(report.curves)}</figure>" if report.curves else "",
-        f"<h2>Gallery</h2>{_legend_help()}{_gallery(report)}",
+        f"<h2>Gallery: ground-truth masks</h2>{_legend_help()}{_gallery(report)}",
+        f"<h2>Gallery: generated masks</h2>{_scenes(report)}" if report.scenes else "",
         "<h2>Notes</h2><ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>",
     ]
     return (
@@ -120,7 +126,7 @@ def _curves(curves: dict[str, tuple[list[int], list[float]]]) -> str:
     for name, (iterations, losses) in curves.items():
         axes.plot(iterations, losses, label=name, linewidth=1.5)
     axes.set_xlabel("iteration")
-    axes.set_ylabel("cross-entropy")
+    axes.set_ylabel("loss")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.tight_layout()
@@ -143,12 +149,44 @@ def _gallery(report: Report) -> str:
 
 
 def _scene(entry: GalleryEntry, names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
-    panels = [f"<figure><img src='{to_data_uri(original(entry))}' alt='scene'><figcaption>image</figcaption></figure>"]
+    panels = [
+        f"<figure><img src='{to_data_uri(original(entry.image))}' alt='scene'><figcaption>image</figcaption></figure>"
+    ]
     for title, predicted in (("ground truth", entry.classes), ("before", entry.before), ("after", entry.after)):
         right = sum(p == t for p, t in zip(predicted, entry.classes, strict=True))
         count = "" if title == "ground truth" else f" — {right} of {len(entry.classes)} right"
         picture = to_data_uri(paint(entry, predicted, colors))
         chips = "".join(_chip(names[p], colors[p], wrong=p != t) for p, t in zip(predicted, entry.classes, strict=True))
+        panels.append(
+            f"<figure><img src='{picture}' alt='{title}'><figcaption>{title}{count}</figcaption>{chips}</figure>"
+        )
+    return f"<div class=scene>{''.join(panels)}</div>"
+
+
+def _image_panel(image: np.ndarray) -> str:
+    return f"<figure><img src='{to_data_uri(original(image))}' alt='scene'><figcaption>image</figcaption></figure>"
+
+
+def _scenes(report: Report) -> str:
+    text = (
+        "<p>A Mask2Former trained on the seen classes finds the masks; each model names them. Chips show the classes "
+        "in the picture; <span class='chip wrong'>a struck frame</span> means that the scene has no such class.</p>"
+    )
+    colors = palette(len(report.class_names))
+    return text + "".join(_segmented(scene, report.class_names, colors) for scene in report.scenes)
+
+
+def _segmented(scene: SegmentedScene, names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
+    labelled = scene.truth != scene.ignore
+    present = set(np.unique(scene.truth[labelled]).tolist())
+    panels = [_image_panel(scene.image)]
+    for title, labels in (("ground truth", scene.truth), ("before", scene.before), ("after", scene.after)):
+        right = (labels == scene.truth)[labelled].mean()
+        count = "" if title == "ground truth" else f" — {100 * right:.0f} % of pixels right"
+        picture = to_data_uri(paint_labels(scene.image, labels, colors, scene.ignore))
+        classes, areas = np.unique(labels[labels != scene.ignore], return_counts=True)
+        shown = classes[areas >= SHOWN_SHARE * labels.size].tolist()
+        chips = "".join(_chip(names[each], colors[each], wrong=each not in present) for each in shown)
         panels.append(
             f"<figure><img src='{picture}' alt='{title}'><figcaption>{title}{count}</figcaption>{chips}</figure>"
         )

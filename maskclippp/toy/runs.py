@@ -18,14 +18,13 @@ from .experiment import RESULTS_FILE, Experiment
 POLL_SECONDS = 0.5
 
 
-def run_all(experiments: Sequence[Experiment], *, iterations: int, workers: int) -> list[dict]:
+def run_all(experiments: Sequence[Experiment], *, workers: int) -> list[dict]:
     """Run experiments, at most ``workers`` at a time, and return their results in order.
 
     A run whose results are there already, from the same description, is not repeated.
 
     Args:
         experiments: with different folders.
-        iterations: of each training, for the progress bar.
         workers: processes, one thread each.
 
     Raises:
@@ -33,7 +32,7 @@ def run_all(experiments: Sequence[Experiment], *, iterations: int, workers: int)
     """
     waiting = [experiment for experiment in experiments if not _is_done(experiment)]
     running: dict[str, tuple[Experiment, subprocess.Popen]] = {}
-    total = sum(iterations for experiment in waiting if experiment.trains)
+    total = sum(experiment.iterations for experiment in waiting)
     with tqdm(total=total, desc="training", unit="it", disable=not total) as bar:
         done = 0
         while waiting or running:
@@ -46,9 +45,9 @@ def run_all(experiments: Sequence[Experiment], *, iterations: int, workers: int)
                 if process.poll() is not None:
                     del running[experiment.folder]
                     _check(experiment, process)
-                    done += iterations if experiment.trains else 0
+                    done += experiment.iterations
                     bar.write(f"finished: {experiment.name}")
-            bar.n = done + sum(min(_iteration(experiment), iterations) for experiment, _ in running.values())
+            bar.n = done + sum(map(_iteration, (experiment for experiment, _ in running.values())))
             bar.refresh()
     return [json.loads((Path(experiment.folder) / RESULTS_FILE).read_text()) for experiment in experiments]
 
@@ -85,7 +84,7 @@ def _is_done(experiment: Experiment) -> bool:
 
 def _iteration(experiment: Experiment) -> int:
     rows = _metrics(experiment) if experiment.trains else []
-    return int(rows[-1]["iteration"]) if rows else 0
+    return min(int(rows[-1]["iteration"]), experiment.iterations) if rows else 0
 
 
 def _metrics(experiment: Experiment) -> list[dict]:

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_generated_labels(root, Path(args.output) / "felzenszwalb_training", args.workers)
         arms = {"default: ground-truth masks, PSM": default} | variants(default, Path(args.output))
         experiments = [original, *(run for runs in arms.values() for run in runs)]
-        before, *results = run_all(experiments, iterations=args.iterations, workers=args.workers)
+        before, *results = run_all(experiments, workers=args.workers)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
