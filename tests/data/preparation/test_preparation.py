@@ -9,12 +9,14 @@ import runpy
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.datasets import DATASETS, get_dataset, register_all
+from maskclippp.data.preparation.ade20k_full import _shrink
 from maskclippp.data.preparation.coco import prepare_class_splits
 from maskclippp.data.preparation.downloads import read_stems
 from maskclippp.data.preparation.options import run
@@ -271,8 +273,20 @@ def test_ade20k_full(tmp_path) -> None:
     large = Image.open(root / "images_detectron2/validation/ADE_val_00000001.jpg")
     assert large.size == (768, 512)
     labels = read_label_map(root / "annotations_detectron2/validation/ADE_val_00000001.tif", size_hw=(512, 768))
-    # OpenCV's nearest takes row floor(y * 520 / 512); the sky ends at row 260.
     assert (labels[:256, 1:] == 2).all() and (labels[256:] == 0).all()
+
+
+@pytest.mark.parametrize("size_hw", [(520, 780), (781, 520), (512, 900), (100, 3000), (1536, 513)])
+def test_ade20k_full_sizes(size_hw) -> None:
+    """The shorter side becomes 512, nearest pixels are those of OpenCV 4: row floor(y * H / h)."""
+    pixels = np.random.default_rng(0).integers(0, 60000, size_hw, dtype=np.uint16)
+    made = _shrink(pixels, cv2.INTER_NEAREST)
+    shorter = min(size_hw)
+    expected = tuple(512 if side == shorter else round(side / shorter * 512) for side in size_hw)
+    if shorter <= 512:
+        expected = size_hw
+    rows, columns = (np.arange(n) * old // n for n, old in zip(expected, size_hw, strict=True))
+    assert made.shape == expected and np.array_equal(made, pixels[rows][:, columns])
 
 
 def test_ade20k_index_runs_no_code(tmp_path, capsys) -> None:
