@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from detectron2.data.catalog import Metadata
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from pycocotools import mask as coco_mask
+from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import find_boundaries
 
 from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.images import read_image
@@ -49,18 +50,29 @@ def draw_sheet(path: str | Path, records: Sequence[Record], metadata: Metadata, 
 
 def _draw_sample(axes: Sequence, record: Record, metadata: Metadata) -> None:
     image = read_image(record["file_name"])
-    painted, shown = image.astype(np.float32), []
-    for mask, name, color in sorted(_regions(record, metadata, image.shape[:2]), key=lambda each: -each[0].sum()):
+    regions = sorted(_regions(record, metadata, image.shape[:2]), key=lambda each: -each[0].sum())
+    regions = [each for each in regions if each[0].any()]
+    painted = image.astype(np.float32)
+    for mask, _, color in regions:
         painted[mask] = (1 - _OPACITY) * image[mask] + _OPACITY * np.array(color)
-        painted[_outline(mask)] = 255
-        shown.append(Patch(color=np.array(color) / 255, label=name[:_NAME_LENGTH]))
+        painted[find_boundaries(mask, mode="inner")] = 255
     for each, pixels in zip(axes, (image, painted.astype(np.uint8)), strict=True):
         each.imshow(pixels)
         each.set_axis_off()
+    for mask, name, _ in regions[:_NAMED]:
+        row, column = _middle(mask)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+        axes[1].text(column, row, name[:_NAME_LENGTH], fontsize=7, ha="center", va="center", bbox=box, clip_on=True)
     axes[0].set_title(Path(record["file_name"]).name, fontsize=8)
-    unnamed = f", {len(shown) - _NAMED} not named" if len(shown) > _NAMED else ""
-    axes[1].set_title(f"{len(shown)} regions{unnamed}", fontsize=8)
-    axes[1].legend(handles=shown[:_NAMED], loc="upper left", bbox_to_anchor=(1, 1), fontsize=7, frameon=False)
+    unnamed = f", the {_NAMED} largest named" if len(regions) > _NAMED else ""
+    axes[1].set_title(f"{len(regions)} regions{unnamed}", fontsize=8)
+
+
+def _middle(mask: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the pixel of a mask (H, W) that is farthest from its border."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    return int(row), int(column)
 
 
 def _regions(
@@ -88,14 +100,6 @@ def _instance_mask(outline: Any, size_hw: tuple[int, int], where: str) -> np.nda
     if isinstance(outline, dict):
         return decode_rle(outline, where)
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outline, *size_hw))).astype(bool)
-
-
-def _outline(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels of a mask (H, W) whose right or lower neighbour is not in it."""
-    edge = np.zeros_like(mask)
-    edge[:-1] |= mask[:-1] & ~mask[1:]
-    edge[:, :-1] |= mask[:, :-1] & ~mask[:, 1:]
-    return edge
 
 
 def _name(entry: str) -> str:
