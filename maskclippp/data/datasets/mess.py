@@ -55,7 +55,7 @@ def mess_vocabulary(name: str) -> Vocabulary:
         raise UserError(
             f"the class names of MESS datasets come from the package mess-benchmark; install it: {_INSTALL}"
         )
-    path = Path(spec.origin).parent.joinpath("datasets", f"register_{module}.py")
+    path = Path(spec.origin).parent / "datasets" / f"register_{module}.py"
     classes = _constant(path, constant)
     names = tuple((entry,) for entry in classes)
     return Vocabulary(name, tuple(range(len(names))), (False,) * len(names), names)
