@@ -1,1 +1,14 @@
-"""Results to metrics: streaming evaluators that any number of processes can share."""
+"""Results to metrics: streaming evaluators that any number of processes can share and that a kill does not set back.
+
+``build.py`` says which evaluators a dataset gets; ``streaming.py`` what they have in common. Beside the scores, of which
+the main ones are logged as copypaste lines and all stand in ``inference/results.json``, each dataset's folder gets one
+CSV per task with a row per class. On request (keys of TEST, :mod:`maskclippp.config.defaults`):
+
+* ``TEST.PICTURES N``: the confusion of classes, and the N images with the lowest score.
+* ``TEST.SAVE_PREDICTIONS True``: label maps and panoptic segments as files.
+* ``TEST.SIMILARITY_SCORES True``: Open mIoU, PQ and AP as tasks of their own (``similarity.py``).
+* ``MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY True``: generated masks with the classes of the truth, and their recall.
+* ``MODEL.MASKCLIPPP.TEST.MASK_ACC True``: true masks with predicted classes.
+
+An interrupted evaluation goes on when the same command is given again (``engine/progress.py``).
+"""

@@ -40,7 +40,7 @@ def test_no_pictures_no_cases() -> None:
 
 
 def test_gallery_and_confusion(tmp_path) -> None:
-    path = tmp_path / "a.jpg"
+    path = tmp_path / "a.png"
     Image.new("RGB", (30, 20), (10, 200, 30)).save(path)
     cases = WorstCases(2)
     truth = np.zeros((20, 30), int)
@@ -48,7 +48,7 @@ def test_gallery_and_confusion(tmp_path) -> None:
     cases.offer(0.0, str(path), truth, np.ones((20, 30), int))
     draw_gallery(tmp_path / "gallery.png", cases, NAMES, "mIoU")
     drawn = np.asarray(Image.open(tmp_path / "gallery.png").convert("RGB"))
-    assert (drawn == (10, 200, 30)).all(axis=-1).sum() > 1000 or (np.abs(drawn - (10, 200, 30)) < 4).all(-1).any()
+    assert (drawn == (10, 200, 30)).all(axis=-1).sum() > 1000
     draw_gallery(tmp_path / "none.png", [], NAMES, "mIoU")
     assert not (tmp_path / "none.png").exists()
     draw_confusion(tmp_path / "small.png", np.arange(16).reshape(4, 4), NAMES)
