@@ -24,7 +24,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from maskclippp.evaluation.streaming import StreamingEvaluator
-from maskclippp.utils.files import atomic_write
+from maskclippp.utils.files import atomic_write, remove_leftovers
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Keys that change no result.
@@ -80,6 +80,7 @@ class Progress:
     def remove(self) -> None:
         """Remove the states of all processes; the evaluation is over."""
         if comm.is_main_process():
+            remove_leftovers(self._folder)
             for path in self._folder.glob("state_*_of_*.pth"):
                 path.unlink()
 

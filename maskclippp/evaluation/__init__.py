@@ -1,8 +1,8 @@
 """Results to metrics: streaming evaluators that any number of processes can share and that a kill does not set back.
 
-``build.py`` says which evaluators a dataset gets; ``streaming.py`` what they have in common. Beside the scores, of which
-the main ones are logged as copypaste lines and all stand in ``inference/results.json``, each dataset's folder gets one
-CSV per task with a row per class. On request (keys of TEST, :mod:`maskclippp.config.defaults`):
+``build.py`` says which evaluators a dataset gets; ``streaming.py`` what they have in common. Scores are logged as
+copypaste lines and stand in ``inference/results.json``; each dataset's folder gets one CSV per task with a row per
+class. On request (config keys):
 
 * ``TEST.PICTURES N``: the confusion of classes, and the N images with the lowest score.
 * ``TEST.SAVE_PREDICTIONS True``: label maps and panoptic segments as files.

@@ -74,6 +74,7 @@ def test_only_the_same_evaluation_is_continued(tmp_path, evaluator, caplog) -> N
     path = tmp_path / "state_0_of_1.pth"
     path.write_bytes(path.read_bytes()[:100])
     assert restored(tmp_path, "mine") == (0, 0) and "cannot be read" in caplog.text
+    (tmp_path / ".state_0_of_1.123.tmp.pth").write_bytes(b"half a state")
     progress.remove()
     assert not list(tmp_path.iterdir())
 
