@@ -34,6 +34,9 @@ MAX_SUBSTITUTES = 100
 
 logger = logging.getLogger(__name__)
 
+# Not an attribute of the stream, which goes to spawned workers as a pickle.
+_permutation = lru_cache(maxsize=2)(permutation)
+
 
 class WrongInput:
     """A :class:`UserError` on its way out of a loader's process, where an exception would be buried in a traceback."""
@@ -57,7 +60,6 @@ class TrainingStream(Dataset):
         self._records = DatasetFromList(list(records), copy=False)
         self._mapper = mapper
         self._seed = seed
-        self._permutation = lru_cache(maxsize=2)(permutation)
 
     def __getitem__(self, position: int) -> Record | WrongInput:
         seed_everything(self._seed, Stream.AUGMENTATION, position)
@@ -78,7 +80,7 @@ class TrainingStream(Dataset):
         if attempt:
             return draw_index(size, self._seed, Stream.SUBSTITUTE, position, attempt)
         epoch, place = divmod(position, size)
-        return int(self._permutation(size, self._seed, epoch)[place])
+        return int(_permutation(size, self._seed, epoch)[place])
 
 
 class PositionBatches:

@@ -231,3 +231,16 @@ def test_targets_are_checked():
         MaskTargets([torch.zeros(2).long()], [torch.zeros(1, 4, 4, dtype=torch.bool)], (4, 4))
     with pytest.raises(ValueError, match="picture 0"):
         MaskTargets([torch.zeros(1).long()], [torch.zeros(1, 5, 4, dtype=torch.bool)], (4, 4))
+
+
+def test_masks_are_averaged_over_ranks(inputs, monkeypatch):
+    """Six masks here and two on the other of two ranks: mask losses are divided by four."""
+    losses = []
+    for ranks in (1, 2):
+        monkeypatch.setattr("maskclippp.criteria.set_criterion.comm.get_world_size", lambda ranks=ranks: ranks)
+        monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.add_(2))
+        torch.manual_seed(0)
+        losses.append(_criterion()(*inputs))
+    for name, alone in losses[0].items():
+        factor = 1 if name.startswith("loss_ce") else 6 / 4
+        torch.testing.assert_close(losses[1][name], alone * factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import numpy as np
@@ -73,3 +74,10 @@ def test_errors():
         batches(world_size=3)
     with pytest.raises(UserError, match="no usable record"):
         TrainingStream([], noisy, 1)
+
+
+def test_stream_goes_to_spawned_workers():
+    """Processes of a multi-GPU run are spawned, and spawn their workers; so what those get must be picklable."""
+    stream = TrainingStream(RECORDS, noisy, seed=1)
+    copy = pickle.loads(pickle.dumps(stream))
+    assert [copy[position] for position in range(9)] == [stream[position] for position in range(9)]
