@@ -232,7 +232,6 @@ class InstanceEvaluator(StreamingEvaluator):
             )
 
     @staticmethod
-    @staticmethod
     def _percent(value: float) -> float:
         """Negative is undefined."""
         return 100 * float(value) if value >= 0 else float("nan")

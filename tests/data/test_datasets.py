@@ -69,6 +69,8 @@ def test_panoptic_metadata() -> None:
     cityscapes = get_metadata("openvocab_cityscapes_fine_panoptic_val")
     assert cityscapes.thing_classes == cityscapes.stuff_classes
     assert list(cityscapes.thing_dataset_id_to_contiguous_id.items())[::7] == [(24, 11), (33, 18)]
+    assert list(cityscapes.stuff_dataset_id_to_contiguous_id.values()) == list(range(11))
+    assert coco.contiguous_id_to_class_name == coco.stuff_classes
     assert cityscapes.json_file is None and cityscapes.label_divisor == 1000
 
 

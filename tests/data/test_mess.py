@@ -42,6 +42,7 @@ def test_rows() -> None:
     rows = [row for row in DATASETS.values() if is_mess(row)]
     assert len(rows) == 39 and {row.domain for row in rows} == set(DOMAINS)
     assert DATASETS["dram_sem_seg_test"].background_class == 11
+    assert DATASETS["floodnet_sem_seg_test"].classes_of_interest == (1, 3)
     assert DATASETS["paxray_sem_seg_test_bones"].sem_seg_root == "paxray_dataset/annotations_detectron2/test/bones"
 
 
@@ -59,6 +60,7 @@ def test_class_names_are_read_without_running_the_package(package, tmp_path) -> 
     metadata = get_metadata("cwfid_sem_seg_test")
     assert metadata.stuff_classes == ["ground", "crop seedling", "weed"]
     assert (metadata.domain, metadata.background_class, metadata.ignore_label) == ("Agriculture", 0, 255)
+    assert metadata.classes_of_interest == [1, 2]
 
 
 def test_without_the_package(monkeypatch) -> None:

@@ -84,6 +84,7 @@ def _rows(
     num_images: int,
     prefix: str = "",
     background: int = 0,
+    of_interest: tuple[int, ...] = (),
     image_ext: str = "jpg",
     label_ext: str = "png",
 ) -> Iterator[DatasetRow]:
@@ -97,6 +98,7 @@ def _rows(
         num_images: pictures of each registration, 0 if not known.
         prefix: registered prefix; the module by default.
         background: class that stands for everything else, 255 if there is none.
+        of_interest: classes that the benchmark looks at, if these are not all but that one.
         image_ext, label_ext: endings of the file names; what is before them must agree.
     """
     for suffix, constant in splits.items():
@@ -114,6 +116,7 @@ def _rows(
             num_images=num_images,
             domain=domain,
             background_class=background,
+            classes_of_interest=of_interest,
         )
 
 
@@ -180,9 +183,10 @@ def _earth() -> Iterator[DatasetRow]:
         labels="WorldFloods/annotations_detectron2/test",
         image_ext="png",
         num_images=160,
+        of_interest=(1,),
     )
     floodnet = _prepared("FloodNet-Supervised_v1.0", "test")
-    yield from _rows(domain, "floodnet", {"test": "CLASSES"}, **floodnet, num_images=5571)
+    yield from _rows(domain, "floodnet", {"test": "CLASSES"}, **floodnet, num_images=5571, of_interest=(1, 3))
     yield from _rows(domain, "uavid", official, **_prepared("uavid_v1.5", "val"), image_ext="png", num_images=840)
 
 

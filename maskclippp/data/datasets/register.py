@@ -90,17 +90,25 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
         return common | _instance_metadata(row, root)
     vocabulary = row_vocabulary(row)
     ids = range(len(vocabulary)) if row.labels_are_ids else vocabulary.ids
+    contiguous = {class_id: index for index, class_id in enumerate(ids)}
+    if row.stuff_ids_of_stuff_only:
+        contiguous = {class_id: index for class_id, index in contiguous.items() if not vocabulary.is_thing[index]}
     common |= {
         "stuff_classes": vocabulary.class_entries,
         "stuff_colors": row_colors(row, vocabulary),
-        "stuff_dataset_id_to_contiguous_id": {class_id: index for index, class_id in enumerate(ids)},
+        "stuff_dataset_id_to_contiguous_id": contiguous,
         "thing_dataset_id_to_contiguous_id": {},
         "sem_seg_root": os.path.join(root, row.sem_seg_root),
         "gt_ext": row.label_ext,
         "ignore_label": row.ignore_label,
     }
     if row.domain:
-        common |= {"domain": row.domain, "background_class": row.background_class}
+        foreground = [index for index in range(len(vocabulary)) if index != row.background_class]
+        common |= {
+            "domain": row.domain,
+            "background_class": row.background_class,
+            "classes_of_interest": list(row.classes_of_interest) or foreground,
+        }
     return common | _panoptic_metadata(row, root) if row.kind == "panoptic" else common
 
 
@@ -119,6 +127,7 @@ def _panoptic_metadata(row: DatasetRow, root: str) -> dict[str, Any]:
         # The official evaluation of Cityscapes reads all files below this folder.
         "gt_dir": os.path.join(root, row.sem_seg_root),
         "label_divisor": LABEL_DIVISOR,
+        "contiguous_id_to_class_name": entries,
     }
 
 

@@ -31,6 +31,8 @@ class DatasetRow:
             suffix, ``{id}`` the image id, ``{folder}`` the part of the id before the first underscore.
         sem_seg_pattern: likewise for the label map below ``sem_seg_root``.
         all_are_things: list every class in ``thing_classes``, as the published Cityscapes and Mapillary sets do.
+        stuff_ids_of_stuff_only: the map of stuff ids leaves out the things, as for Cityscapes; elsewhere it holds
+            every class.
         labels_are_ids: the id map of the metadata is the identity, as label maps and published metadata of COCO-Stuff
             count the classes; elsewhere it leads from the ids of the vocabulary to contiguous ones.
         colors: published colours: "coco", "cityscapes" (detectron2's tables), "voc21" (black background); others get
@@ -38,6 +40,7 @@ class DatasetRow:
         num_images: pictures of the published set, 0 if not known.
         domain: domain of the MESS benchmark ("" for other sets).
         background_class: class of the benchmark that stands for everything else; 255: none.
+        classes_of_interest: classes that the benchmark looks at; by default all but that one.
         classes: the classes themselves, where ``vocabulary`` is no name of a vocabulary.
         described_in: the file that describes a dataset of one's own.
     """
@@ -57,12 +60,14 @@ class DatasetRow:
     image_pattern: str = "{stem}.jpg"
     sem_seg_pattern: str = "{stem}.png"
     all_are_things: bool = False
+    stuff_ids_of_stuff_only: bool = False
     labels_are_ids: bool = False
     colors: str = ""
     preparation: str = ""
     num_images: int = 0
     domain: str = ""
     background_class: int = 255
+    classes_of_interest: tuple[int, ...] = ()
     classes: Vocabulary | None = None
     described_in: str = ""
 

@@ -199,6 +199,7 @@ def _cityscapes(split: str) -> Iterator[DatasetRow]:
         image_pattern="{folder}/{id}_leftImg8bit.png",
         sem_seg_pattern="{folder}/{id}_gtFine_labelTrainIds.png",
         all_are_things=True,
+        stuff_ids_of_stuff_only=True,
         colors="cityscapes",
         preparation="python datasets/prepare_cityscapes.py",
         num_images={"train": 2975, "val": 500}[split],
