@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ..structures import MaskTile, ResampledMasks
 
+CPU_TILE = 32
+"""Side of the tiles on a CPU: the smaller, the fewer classes can win in one."""
+
 # Bounds are left this much room, relative to them, so that rounding never drops a class that could win.
 SLACK = 1e-4
 
@@ -54,7 +57,8 @@ def semantic_labels(views: Sequence[tuple[Tensor, ResampledMasks]]) -> Tensor:
     """
     first = views[0][1]
     labels = torch.empty(first.size, dtype=torch.long, device=first.device)
-    for tiles in zip(*(masks.tiles() for _, masks in views), strict=True):
+    side = CPU_TILE if first.device.type == "cpu" else None
+    for tiles in zip(*(masks.tiles(side) for _, masks in views), strict=True):
         parts = [(probs.float(), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
         labels[tiles[0].rows, tiles[0].columns] = _tile_labels(parts)
     return labels
