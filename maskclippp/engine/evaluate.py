@@ -72,10 +72,12 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Resu
         elsewhere an empty dict.
 
     Raises:
-        UserError: no test dataset, or wrong files in one.
+        UserError: no test dataset, wrong files in one, or augmentation of what cannot be augmented.
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty; name the test dataset there")
+    if augmented:
+        _check_augmentation(cfg, model)
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
     weights = weights_hash(model) if cfg.TEST.SAVE_STATE_SECONDS else ""
     results: Results = {}
@@ -122,11 +124,18 @@ def _evaluate_one(
     return run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
 
 
-def _augmentation(cfg: CfgNode, model: nn.Module) -> tuple[CfgNode, SemanticTTA]:
-    """The config of an evaluation of label maps only, and the model that sees every picture several times."""
+def _check_augmentation(cfg: CfgNode, model: nn.Module) -> None:
+    """Raise UserError, before anything is evaluated, if TEST.AUG has nothing to augment."""
+    switch_off = "set TEST.AUG.ENABLED False"
     if not isinstance(model, MaskLabeller):
-        kind = type(model).__name__
-        raise UserError(f"TEST.AUG needs a model that labels masks, not a {kind}; set TEST.AUG.ENABLED False")
+        raise UserError(f"TEST.AUG needs a model that labels masks, not a {type(model).__name__}; {switch_off}")
+    for name in ("SEGMENTOR_ONLY", "MASK_ACC"):
+        if cfg.MODEL.MASKCLIPPP.TEST[name]:
+            raise UserError(f"TEST.AUG is for label maps; MODEL.MASKCLIPPP.TEST.{name} makes none; {switch_off}")
+
+
+def _augmentation(cfg: CfgNode, model: MaskLabeller) -> tuple[CfgNode, SemanticTTA]:
+    """The config of an evaluation of label maps only, and the model that sees every picture several times."""
     cfg = cfg.clone()
     cfg.defrost()
     tasks = cfg.MODEL.MASK_FORMER.TEST
