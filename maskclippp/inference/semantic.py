@@ -68,7 +68,8 @@ def _tile_labels(parts: Sequence[tuple[Tensor, MaskTile]]) -> Tensor | int:
     bounds = [tile.bounds() for _, tile in parts]
     least = sum(low @ probs for (probs, _), (low, _) in zip(parts, bounds, strict=True))  # (K,)
     greatest = sum(high @ probs for (probs, _), (_, high) in zip(parts, bounds, strict=True))
-    classes = (greatest * (1 + SLACK) >= least.max()).nonzero().flatten()
+    # Written so that nothing is ruled out where a score is not a number.
+    classes = (~(greatest * (1 + SLACK) < least.max())).nonzero().flatten()
     if len(classes) == 1:
         return int(classes)
     scores = sum(tile.dense(probs[:, classes].T) for probs, tile in parts)  # (candidates, height, width)

@@ -130,7 +130,7 @@ class TaskInference:
                 masks,
                 num_classes=num_classes,
                 top_k=self.top_k,
-                thing_ids=torch.tensor(things, device=logits.device) if only_things else None,
+                thing_ids=torch.tensor(things, dtype=torch.long, device=logits.device) if only_things else None,
                 with_boxes=self.with_boxes,
             )
         return result

@@ -58,6 +58,14 @@ def test_without_masks_the_first_class():
     assert semantic_labels([(torch.zeros(0, 5), ResampledMasks.of(torch.zeros(0, 7, 9)))]).unique().tolist() == [0]
 
 
+def test_scores_that_are_no_numbers_do_not_stop_an_evaluation():
+    """They are those of a model that diverged; the labels mean nothing then, but are of the vocabulary."""
+    logits, masks = case(12, 50, 3.0)
+    logits[0, 0] = float("nan")
+    labels = semantic_labels([(class_probabilities(logits, 50), masks)])
+    assert labels.shape == (190, 260) and 0 <= labels.min() <= labels.max() < 50
+
+
 def test_void_takes_its_part():
     probs = class_probabilities(torch.zeros(1, 4), 3)
     torch.testing.assert_close(probs, torch.full((1, 3), 0.25))
