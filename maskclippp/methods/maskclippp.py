@@ -137,6 +137,11 @@ class MaskCLIPpp(nn.Module):
         self.test_names = [split_synonyms(entry) for entry in entries]
         self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
         self.lookup = self._generator_lookup()
+        # In the ensemble a class is seen if the generator has been trained on it; it may say what these are.
+        own_names = None if self.segmentor is None else self.segmentor.class_names
+        self.ensemble_seen = self.seen
+        if own_names is not None:
+            self.ensemble_seen = torch.tensor(seen_classes(entries, own_names), dtype=torch.bool)
 
     def _generator_lookup(self) -> Tensor | None:
         """Where the fixed classes of the generator are in the test vocabulary."""
@@ -153,8 +158,8 @@ class MaskCLIPpp(nn.Module):
         lookup = train_to_test_lookup(generator_names, self.test_names)
         if self.ensemble is not None and bool((lookup == len(self.test_names)).all()):
             raise UserError(
-                "no class of the test vocabulary is one that the generator knows, so there is nothing to ensemble; "
-                "set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
+                f"no class of {getattr(self.test_metadata, 'name', 'the test vocabulary')} is one that the generator "
+                "knows, so there is nothing to ensemble; set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
             )
         return lookup
 
@@ -231,7 +236,7 @@ class MaskCLIPpp(nn.Module):
         logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)
         per_image = logits.split([len(masks) for masks in proposals.masks])
         if proposals.logits is not None:
-            seen = self.seen.to(self.device)
+            seen = self.ensemble_seen.to(self.device)
             per_image = [
                 combine_logits(ours, theirs.float(), seen, ensemble=self.ensemble, lookup=self.lookup)
                 for ours, theirs in zip(per_image, proposals.logits, strict=True)

@@ -59,7 +59,11 @@ def test_a_generator_with_names_of_its_own():
         num_classes = 2
         class_names = ("wall", TEST_CLASSES[1])
 
-    assert tiny_model(generator=Named([])).lookup.tolist() == [len(TEST_CLASSES), 1, len(TEST_CLASSES)]
+    model = tiny_model(generator=Named([]))
+    assert model.lookup.tolist() == [len(TEST_CLASSES), 1, len(TEST_CLASSES)]
+    # What it knows decides the ensemble's exponents; what training had in it, the classes that are called seen.
+    assert model.ensemble_seen.nonzero().flatten().tolist() == [1]
+    assert model.seen.equal(tiny_model().seen) and not model.seen.equal(model.ensemble_seen)
 
 
 def test_nothing_to_ensemble_is_an_error():
