@@ -2,7 +2,7 @@
 """Tell which datasets are on disk, what is missing, and which command makes it.
 
 --deep reads every file of those that are there: pictures, sizes, ranges of labels. --show N draws a sheet of N samples
-with their labels for each. The exit status is 1 if --deep finds something wrong.
+with their labels for each. The exit status is 1 if --deep or --show meets something wrong.
 
 Examples:
     python tools/check_datasets.py
@@ -53,12 +53,16 @@ def main() -> None:
             if presence.state == "absent" and args.there:
                 continue
             print(_line(presence), flush=True)
-            if presence.records and args.deep:
-                failed |= _deep(presence, args.workers)
-            if presence.records and args.show:
-                path = args.out / f"{Path(row.name).stem}.png"
-                draw_sheet(path, presence.records, get_metadata(row.name), args.show)
-                print(f"    {path}", flush=True)
+            try:
+                if presence.records and args.deep:
+                    failed |= _deep(presence, args.workers)
+                if presence.records and args.show:
+                    path = args.out / f"{Path(row.name).stem}.png"
+                    draw_sheet(path, presence.records, get_metadata(row.name), args.show)
+                    print(f"    {path}", flush=True)
+            except UserError as error:  # the next dataset may be whole
+                print(f"    {error}", flush=True)
+                failed = True
     except UserError as error:
         sys.exit(f"error: {error}")
     print(", ".join(f"{count} {state}" for state, count in counts.items()) + f" (below {root})")

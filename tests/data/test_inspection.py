@@ -127,5 +127,10 @@ def test_command_line(tiny_toy_instances, root_dir) -> None:
     assert lines[1:3] == [f"present {'toy_instance_val':52}1 images", "    1 images read, 0 with something wrong"]
     assert lines[-1].startswith("1 present, 0 partly, 1 absent")
     assert (tiny_toy_instances / "sheets/toy_instance_val.png").exists()
+    next(tiny_toy_instances.glob("toy/images/validation/*.jpg")).write_bytes(b"broken")
+    done = subprocess.run(
+        [*call, "toy_instance_val", "--show", "1", "--out", str(tiny_toy_instances)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "cannot be read as an image" in done.stdout and "1 present" in done.stdout
     done = subprocess.run([*call, "toy_nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: no dataset is called 'toy_nothing'")

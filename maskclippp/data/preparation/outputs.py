@@ -15,6 +15,7 @@ from PIL import Image
 
 from maskclippp.data.annotations import read_json, read_label_map
 from maskclippp.data.image_size import image_size_hw
+from maskclippp.data.images import decode
 from maskclippp.data.preparation.options import Options
 from maskclippp.utils.files import atomic_write, remove_leftovers
 from maskclippp.utils.parallel import run_all
@@ -106,6 +107,12 @@ def write_json(content: Any, path: Path) -> None:
     """Save as JSON."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def copy_picture(job: Job) -> None:
+    """Copy a picture that can be read; a broken one would stay where it is not looked for."""
+    decode(job.source)
+    copy_file(job)
 
 
 def copy_file(job: Job) -> None:

@@ -18,7 +18,7 @@ from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits, read_stems
 from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_file, lookup, verify, write_image
+from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_picture, lookup, verify, write_image
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 
@@ -136,7 +136,7 @@ def _plan(
 def _make(plan: _Plan, options: Options) -> None:
     """Copy the pictures of a split, convert its label maps and check them."""
     row = plan.row
-    convert(copy_file, plan.copies, options, f"pictures of {row.name}")
+    convert(copy_picture, plan.copies, options, f"pictures of {row.name}")
     convert(plan.function, plan.labels, options, row.name)
     verify(
         [LabelFile(label.target, copy.target) for label, copy in zip(plan.labels, plan.copies, strict=True)],

@@ -133,6 +133,25 @@ def test_one_broken_file(tmp_path, miniature, capsys, damage) -> None:
     assert all((tmp_path / path).exists() for path in miniature.outputs)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mapillary", "mapillary_vistas/validation/panoptic/zz_1A.png"),
+        ("pascal voc", "VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg"),
+        ("pascal context 59", "VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg"),
+    ],
+)
+def test_broken_picture_is_not_copied(tmp_path, capsys, name, file) -> None:
+    """Inputs that are only copied or checked are read as well; the one that was downloaded is blamed."""
+    miniature = MINIATURES[name]
+    miniature.build(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(whole[: len(whole) // 2])
+    assert str(tmp_path / file) in failure(capsys, miniature, tmp_path, "--partial")
+    (tmp_path / file).write_bytes(whole)
+    prepare(miniature, tmp_path, "--partial")
+
+
 def test_every_script_calls_its_preparation(root_dir, capsys, monkeypatch) -> None:
     scripts = sorted((root_dir / "datasets").glob("prepare_*.py"))
     assert len(scripts) == len(MINIATURES)
