@@ -73,9 +73,8 @@ class InstanceEvaluator(StreamingEvaluator):
         self._truth = self._read_truth(json_file)
         self._check_categories(set(class_ids))
         images = self._truth.dataset["images"]
-        self._image_ids = {image["id"]: image["id"] for image in images}
-        # Panoptic and instance files of a dataset may number its images differently.
-        self._by_stem = {Path(image["file_name"]).stem: image["id"] for image in images if "file_name" in image}
+        self._stems = {image["id"]: Path(image["file_name"]).stem if "file_name" in image else "" for image in images}
+        self._by_stem = {stem: image_id for image_id, stem in self._stems.items() if stem}
         self.reset()
 
     def reset(self) -> None:
@@ -193,10 +192,13 @@ class InstanceEvaluator(StreamingEvaluator):
         ]
 
     def _image_id(self, record: dict[str, Any]) -> int | str:
-        found = self._image_ids.get(record.get("image_id"), self._by_stem.get(Path(record["file_name"]).stem))
-        if found is None:
+        image_id, stem = record.get("image_id"), Path(record["file_name"]).stem
+        # Panoptic and instance files of a dataset may number its images differently: then the name tells.
+        if self._stems.get(image_id) not in ("", stem) and stem in self._by_stem:
+            return self._by_stem[stem]
+        if image_id not in self._stems:
             raise UserError(f"{record['file_name']}: {self._json_file} has no such image; make the two files together")
-        return found
+        return image_id
 
     def _coco_results(self) -> list[dict[str, Any]]:
         """What was kept, in COCO's format; in an order that does not depend on how the images were shared."""

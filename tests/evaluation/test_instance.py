@@ -102,6 +102,15 @@ def test_scattered_classes_other_image_ids_and_boxes(world) -> None:
     np.testing.assert_equal({key: found["segm"][key] for key in plain["segm"]}, plain["segm"])
 
 
+def test_images_that_another_file_numbers_in_another_order(world) -> None:
+    path, records, outputs = world
+    plain = evaluated(InstanceEvaluator(path, CLASS_IDS, NAMES), records, outputs)
+    ids = [record["image_id"] for record in records]
+    for record, other in zip(records, ids[1:] + ids[:1], strict=True):
+        record["image_id"] = other  # of the next picture
+    np.testing.assert_equal(evaluated(InstanceEvaluator(path, CLASS_IDS, NAMES), records, outputs), plain)
+
+
 def test_two_ranks_give_what_one_gives(world) -> None:
     path, records, outputs = world
 
