@@ -24,12 +24,23 @@ class Checkpointer(_Checkpointer):
     A model that has ``checkpoint_prefixes`` gets only the state-dict entries under them saved, and only those count as
     missing when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights. One
     that has ``adapt_checkpoint`` brings the entries of a file to its own names first.
+
+    Args:
+        for_evaluation: refuse weights of other sizes than the model's; training may begin from them, as from those of
+            another vocabulary.
     """
 
     def __init__(
-        self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: bool = True,
+        for_evaluation: bool = False,
+        **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.for_evaluation = for_evaluation
         self.prefixes: tuple[str, ...] = getattr(self.model, "checkpoint_prefixes", ("",))
 
     def save(self, name: str, **extra: Any) -> None:
@@ -56,7 +67,8 @@ class Checkpointer(_Checkpointer):
         partly is reported as a table; when states are loaded too, this is the continuation of a run and all must fit.
 
         Raises:
-            UserError: unreadable file, nothing that fits, or a continuation that does not fit.
+            UserError: unreadable file, nothing that fits, a continuation that does not fit, or in evaluation weights
+                of other sizes.
         """
         if not path:
             logger.info("MODEL.WEIGHTS is empty: the model stays as its config built it")
@@ -85,6 +97,13 @@ class Checkpointer(_Checkpointer):
             guess = looks_like(weights)
             hint = f"it looks like {guess}" if guess else "is it for another config?"
             raise UserError(f"{path}: nothing in it fits the model; {hint}\n{fit.table()}")
+        other_sizes = [each for each in fit.mismatched if each.startswith(self.prefixes)]
+        if self.for_evaluation and other_sizes:
+            others = f" (and {len(other_sizes) - 1} others)" if len(other_sizes) > 1 else ""
+            raise UserError(
+                f"{path}: it is of a model of another size, {other_sizes[0]}{others}; evaluate it with the config "
+                "that it was trained with"
+            )
         if not fit.complete:
             guess = looks_like(weights) if fit.mismatched else None
             hint = f"; it looks like {guess}" if guess else ""

@@ -36,7 +36,7 @@ def run(cfg: CfgNode, out: str) -> None:
     register_all()
     model = build_architecture(cfg)
     if cfg.MODEL.WEIGHTS:
-        Checkpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
+        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
     write_generated_masks(cfg, model, out)
 
 

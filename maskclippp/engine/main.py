@@ -102,7 +102,7 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     _keep_config(cfg, "inference/config.yaml" if eval_only else "config.yaml")
     model = build_architecture(cfg)
     if eval_only:
-        Checkpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
         results = evaluate(cfg, model, augmented=cfg.TEST.AUG.ENABLED)
     else:
         results = train(cfg, model, seed=seed, resume=resume)

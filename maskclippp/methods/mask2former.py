@@ -172,7 +172,7 @@ class Mask2Former(nn.Module):
         canvas = ImageList.from_tensors([image], self.size_divisibility).tensor
         (found,) = self.predict(canvas)
         logits = ResampledMasks.of(found.mask_logits[0].float()).resize(tuple(canvas.shape[-2:]))
-        soft = logits.crop(tuple(image.shape[-2:])).resize(output_size(record)).dense().sigmoid()
+        soft = logits.crop(tuple(image.shape[-2:])).resize(output_size(record)).dense().sigmoid_()
         return self.test_logits(found.class_logits[0].float()), ResampledMasks.of(soft)
 
     def predict(self, pixels: Tensor, intermediate: bool = False) -> list[MaskPredictions]:

@@ -83,6 +83,15 @@ def test_partial_fit_is_a_table(tmp_path, caplog):
     ]
 
 
+def test_weights_of_another_size_are_not_evaluated(tmp_path):
+    torch.save({"tuned.bias": torch.ones(2), "tuned.weight": torch.ones(2, 9)}, tmp_path / "a.pth")
+    message = r"another size, tuned.weight: \(2, 9\) in the file, \(2, 3\) in the model; evaluate it with the config"
+    with pytest.raises(UserError, match=message):
+        Checkpointer(Model(), for_evaluation=True).load(str(tmp_path / "a.pth"), checkpointables=[])
+    torch.save({"tuned.bias": torch.ones(2), "extra": torch.ones(1)}, tmp_path / "b.pth")
+    Checkpointer(Model(), for_evaluation=True).load(str(tmp_path / "b.pth"), checkpointables=[])
+
+
 def test_missing_counts_only_what_a_checkpoint_holds(tmp_path, caplog):
     torch.save({"tuned.bias": torch.ones(2)}, tmp_path / "a.pth")
     with caplog.at_level(logging.WARNING):
