@@ -15,6 +15,8 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
 
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt
+# LVIS' and Cityscapes' own scores. Without dependencies: they would bring a second OpenCV and a module named typing.
+SCORERS := lvis cityscapesscripts pyquaternion coloredlogs humanfriendly
 STAMP := $(VENV)/.installed
 INPUTS := setup.py constraints.txt $(wildcard third_party/detectron2/*.py third_party/detectron2/*.toml)
 
@@ -65,6 +67,7 @@ $(STAMP): $(INPUTS) | $(RUN)
 		rm -f $(DETECTRON2_RECORD) && $(INSTALL) --no-build-isolation ./third_party/detectron2; \
 	fi
 	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	$(INSTALL) --no-deps $(SCORERS)
 	@touch $@
 
 $(RUN):

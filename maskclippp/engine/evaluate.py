@@ -96,15 +96,19 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Resu
         if comm.is_main_process():
             results[name] = found
             _print(name, found)
+            _write(folder, results)  # already here: an error in the next dataset loses nothing
     domains = {name: get_metadata(name).get("domain", "") for name in results}
     if len([domain for domain in domains.values() if domain]) > 1:
         for domain, means in domain_means(results, domains).items():
             results[f"mean of {domain}"] = means
             _print(f"mean of {domain}", means)
-    if comm.is_main_process():
-        with atomic_write(Path(folder) / "results.json") as temporary:
-            temporary.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
+        _write(folder, results)
     return results
+
+
+def _write(folder: str, results: Results) -> None:
+    with atomic_write(Path(folder) / "results.json") as temporary:
+        temporary.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
 
 
 def _evaluate_one(

@@ -58,9 +58,10 @@ def semantic_labels(views: Sequence[tuple[Tensor, ResampledMasks]]) -> Tensor:
     first = views[0][1]
     labels = torch.empty(first.size, dtype=torch.long, device=first.device)
     side = CPU_TILE if first.device.type == "cpu" else None
-    for tiles in zip(*(masks.tiles(side) for _, masks in views), strict=True):
-        parts = [(probs.float(), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
-        labels[tiles[0].rows, tiles[0].columns] = _tile_labels(parts)
+    with torch.autocast(first.device.type, enabled=False):  # the bounds must be as exact as the sums
+        for tiles in zip(*(masks.tiles(side) for _, masks in views), strict=True):
+            parts = [(probs.float(), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
+            labels[tiles[0].rows, tiles[0].columns] = _tile_labels(parts)
     return labels
 
 

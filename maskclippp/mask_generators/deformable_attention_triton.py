@@ -18,9 +18,7 @@ ROWS_AT_ONCE = 32
 """Rows (picture, query, head) of one program."""
 
 
-def sample_with_triton(
-    value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
-) -> Tensor:
+def sample_with_triton(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Compute :func:`maskclippp.mask_generators.deformable_attention.deformable_attention` by a Triton kernel.
 
     Everything is read in the type it has and added up in float32; gradients of the values come by atomic additions, so

@@ -81,7 +81,8 @@ class FeatureMaskGenerator(MaskGenerator):
             soft = found.mask_logits.float().sigmoid()  # before all resizing, as published results have it
             height, width = soft.shape[-2:]
             for index, values, classes in zip(members, soft, found.class_logits.float(), strict=True):
-                padded = ResampledMasks.of(values).resize((height * self.stride, width * self.stride))
-                masks[index] = padded.crop(sizes[index])
+                # Without padding (SIZE_DIVISIBILITY 0) the strides of the features need not divide the picture's sides.
+                covered = (max(height * self.stride, sizes[index][0]), max(width * self.stride, sizes[index][1]))
+                masks[index] = ResampledMasks.of(values).resize(covered).crop(sizes[index])
                 logits[index] = classes
         return MaskSet(masks, logits)

@@ -144,8 +144,8 @@ class MaskCLIPpp(nn.Module):
             self.ensemble_seen = torch.tensor(seen_classes(entries, own_names), dtype=torch.bool)
 
     def _generator_lookup(self) -> Tensor | None:
-        """Where the fixed classes of the generator are in the test vocabulary."""
-        if self.segmentor is None or not self.segmentor.classes_are_fixed:
+        """Where the fixed classes of the generator are in the test vocabulary; None if they do not count there."""
+        if self.ensemble is None or self.segmentor is None or not self.segmentor.classes_are_fixed:
             return None
         generator_names = self.train_names
         if self.segmentor.class_names is not None:
@@ -153,10 +153,11 @@ class MaskCLIPpp(nn.Module):
         elif self.segmentor.num_classes != len(self.train_names):
             raise UserError(
                 f"the generator {type(self.segmentor).__name__} knows {self.segmentor.num_classes} classes, but "
-                f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on"
+                f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on, or "
+                "MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
             )
         lookup = train_to_test_lookup(generator_names, self.test_names)
-        if self.ensemble is not None and bool((lookup == len(self.test_names)).all()):
+        if bool((lookup == len(self.test_names)).all()):
             raise UserError(
                 f"no class of {getattr(self.test_metadata, 'name', 'the test vocabulary')} is one that the generator "
                 "knows, so there is nothing to ensemble; set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"

@@ -59,9 +59,10 @@ class MaskTile:
     def dense(self, mixing: Tensor | None = None) -> Tensor:
         """Return (Q, height, width), or with ``mixing`` (C, Q) the C sums of weighted masks, (C, height, width)."""
         values = self.values
-        if mixing is not None:
-            values = (mixing @ values.flatten(1)).unflatten(1, values.shape[1:])
-        return self.row_weights @ values @ self.column_weights.T
+        with torch.autocast(values.device.type, enabled=False):
+            if mixing is not None:
+                values = (mixing @ values.flatten(1)).unflatten(1, values.shape[1:])
+            return self.row_weights @ values @ self.column_weights.T
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Return the least and the greatest value that each mask, being nowhere negative, can have in it: (Q,) twice.
@@ -144,7 +145,13 @@ class ResampledMasks:
         return self._then((method, size[0]), (method, size[1]))
 
     def crop(self, size: tuple[int, int]) -> ResampledMasks:
-        """Keep the top left (H, W)."""
+        """Keep the top left (H, W).
+
+        Raises:
+            ValueError: the view is smaller than that.
+        """
+        if size[0] > self.size[0] or size[1] > self.size[1]:
+            raise ValueError(f"a view of {self.size} cannot be cropped to {size}")
         return self._then(("crop", size[0]), ("crop", size[1]))
 
     def pad(self, size: tuple[int, int]) -> ResampledMasks:
@@ -172,25 +179,23 @@ class ResampledMasks:
             return self.values.new_zeros(self.shape, dtype=self.dtype)
         height, width = self.size
         if height * width <= 4 * TILE * TILE:
-            with torch.autocast(self.device.type, enabled=False):
-                return self._tile(slice(0, height), slice(0, width)).dense()
+            return self._tile(slice(0, height), slice(0, width)).dense()
         result = torch.empty(self.shape, dtype=self.dtype, device=self.device)
         for tile in self.tiles():
             result[:, tile.rows, tile.columns] = tile.dense()
         return result
 
     def tiles(self, side: int | None = None) -> Iterator[MaskTile]:
-        """Cut the view into tiles; to be used up outside of autocast regions or by functions that leave them.
+        """Cut the view into tiles.
 
         Args:
             side: of a tile; by default :data:`TILE`, on a GPU four times that, where few large products are faster.
         """
         side = side or (TILE if self.device.type == "cpu" else 4 * TILE)
         height, width = self.size
-        with torch.autocast(self.device.type, enabled=False):
-            for top in range(0, height, side):
-                for left in range(0, width, side):
-                    yield self._tile(slice(top, min(top + side, height)), slice(left, min(left + side, width)))
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                yield self._tile(slice(top, min(top + side, height)), slice(left, min(left + side, width)))
 
     def _tile(self, rows: slice, columns: slice) -> MaskTile:
         options = {"device": self.device, "dtype": self.dtype}

@@ -107,9 +107,7 @@ class VisualEncoder(nn.Module):
             return checkpoint(layer, *arguments, use_reentrant=False)
         return layer(*arguments)
 
-    def forward(
-        self, images: list[Tensor], masks: Sequence[Tensor | ResampledMasks] | None = None
-    ) -> VisualOutput:
+    def forward(self, images: list[Tensor], masks: Sequence[Tensor | ResampledMasks] | None = None) -> VisualOutput:
         """Encode pictures of any sizes; the result of one does not depend on the others.
 
         Args:

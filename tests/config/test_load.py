@@ -35,7 +35,7 @@ def message(path, overrides=()) -> str:
 
 
 def test_base_is_relative_to_the_file_and_overrides_win(write):
-    write("base.yaml", "SOLVER:\n  MAX_ITER: 7\n  BASE_LR: 2e-4\nDATASETS:\n  TEST: (\"a\", \"b\")\n")
+    write("base.yaml", 'SOLVER:\n  MAX_ITER: 7\n  BASE_LR: 2e-4\nDATASETS:\n  TEST: ("a", "b")\n')
     path = write("sub/leaf.yaml", "_BASE_: ../base.yaml\nSOLVER:\n  MAX_ITER: 8\n")
     cfg = load_config(path, ["SOLVER.STEPS", "(3, 4)", "DATASETS.TRAIN", "one"])
     assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (8, 2e-4)

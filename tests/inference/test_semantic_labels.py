@@ -66,6 +66,14 @@ def test_scores_that_are_no_numbers_do_not_stop_an_evaluation():
     assert labels.shape == (190, 260) and 0 <= labels.min() <= labels.max() < 50
 
 
+def test_exact_under_autocast():
+    logits, masks = case(12, 400, 3.0)
+    probs = class_probabilities(logits, 400)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = semantic_labels([(probs, masks)])
+    assert found.equal(semantic_labels([(probs, masks)]))
+
+
 def test_void_takes_its_part():
     probs = class_probabilities(torch.zeros(1, 4), 3)
     torch.testing.assert_close(probs, torch.full((1, 3), 0.25))

@@ -109,6 +109,16 @@ def test_masks_are_resized_as_probabilities_to_the_padded_picture_and_cropped(ge
     assert torch.equal(found.logits[0], predictions.class_logits[0])
 
 
+def test_sides_that_the_strides_do_not_divide(generator):
+    """Without padding the finest map of 70 x 91 pixels is 17 x 22; its masks still cover the whole picture."""
+    features = {
+        name: [maps[0][:, : 70 // STRIDES[name], : 91 // STRIDES[name]]]
+        for name, maps in features_of([(70, 91)]).items()
+    }
+    (masks,) = run(generator, [(70, 91)], features).masks
+    assert masks.dense().shape == (7, 70, 91)
+
+
 def test_no_pictures(generator):
     found = run(generator, [], {name: [] for name in STRIDES})
     assert found.masks == [] and found.logits == []

@@ -22,9 +22,7 @@ def plain_attention(module: DeformableAttention, queries: Tensor, values: Tensor
     weights = module.attention_weights(queries).view(batch, count, heads, levels * points).softmax(-1)
     weights = weights.view(batch, count, heads, levels, points)
     projected = module.value_proj(values)
-    reference = [
-        ((column + 0.5) / w, (row + 0.5) / h) for h, w in shapes for row in range(h) for column in range(w)
-    ]
+    reference = [((column + 0.5) / w, (row + 0.5) / h) for h, w in shapes for row in range(h) for column in range(w)]
     reference = torch.tensor(reference)  # (N, 2)
     result = torch.zeros(batch, count, heads, width)
     start = 0

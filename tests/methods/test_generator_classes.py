@@ -51,7 +51,8 @@ def test_a_generator_of_other_classes_is_refused():
         num_classes = 133
 
     with pytest.raises(UserError, match=r"knows 133 classes, but DATASETS.TRAIN\[0\] has 3; set DATASETS.TRAIN"):
-        tiny_model(generator=Other([]))
+        tiny_model(generator=Other([]), ensemble=(0.6, 0.8))
+    assert tiny_model(generator=Other([])).lookup is None  # without the ensemble only its void counts
 
 
 def test_a_generator_with_names_of_its_own():
@@ -59,7 +60,7 @@ def test_a_generator_with_names_of_its_own():
         num_classes = 2
         class_names = ("wall", TEST_CLASSES[1])
 
-    model = tiny_model(generator=Named([]))
+    model = tiny_model(generator=Named([]), ensemble=(0.6, 0.8))
     assert model.lookup.tolist() == [len(TEST_CLASSES), 1, len(TEST_CLASSES)]
     # What it knows decides the ensemble's exponents; what training had in it, the classes that are called seen.
     assert model.ensemble_seen.nonzero().flatten().tolist() == [1]

@@ -105,3 +105,17 @@ def test_exact_under_autocast():
 def test_shapes_are_checked(shape):
     with pytest.raises(ValueError, match=r"not \(Q, H, W\)"):
         ResampledMasks.of(torch.zeros(shape))
+
+
+def test_tiles_leave_the_region_around_them_alone():
+    view = ResampledMasks.of(random_masks(1, 40, 40)).resize((130, 130))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for first, second in zip(view.tiles(), view.tiles(), strict=True):
+            assert torch.is_autocast_enabled("cpu")
+            assert first.dense().dtype == torch.float32 and second.dense().equal(first.dense())
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_no_crop_beyond_the_view():
+    with pytest.raises(ValueError, match=r"a view of \(8, 8\) cannot be cropped to \(9, 8\)"):
+        ResampledMasks.of(random_masks(1, 4, 4)).resize((8, 8)).crop((9, 8))
