@@ -58,7 +58,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # libraries warn that the models have no pretrained weights
     try:
         result = run_benchmark(job, Settings(**options), repeats=repeats, threads=threads)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(table(result))
     if path:

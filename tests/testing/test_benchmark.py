@@ -28,6 +28,16 @@ def test_disagreement_is_an_error():
         largest_difference(results)
 
 
+def test_labels_may_differ_in_ties_only():
+    labels = torch.zeros(10**6, dtype=torch.long)
+    tied = labels.clone()
+    tied[:5] = 1
+    assert largest_difference({"ours": {"x": labels}, "naive": {"x": tied}}) == pytest.approx(5e-6)
+    tied[:50] = 1
+    with pytest.raises(ValueError, match="x differs by 5e-05"):
+        largest_difference({"ours": {"x": labels}, "naive": {"x": tied}})
+
+
 def test_peak_memory_counts_what_a_run_holds(monkeypatch):
     def hold(job, variant, settings):
         return lambda: {"x": torch.ones(64, 2**20 // 4)}  # 64 MiB
