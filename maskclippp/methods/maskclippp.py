@@ -24,7 +24,6 @@ from ..text_encoders import (
     EmbeddingCache,
     TextClassifier,
     TextEncoder,
-    average_templates,
     build_text_encoder,
     default_cache,
 )
@@ -91,7 +90,9 @@ class MaskCLIPpp(nn.Module):
         self.text_classifier = TextClassifier(text_encoder, templates, text_chunk_size, text_cache)
         self.text_classifier_f = None
         if text_encoder_f is not None:
-            self.text_classifier_f = TextClassifier(text_encoder_f, templates_f, text_chunk_size, text_cache)
+            self.text_classifier_f = TextClassifier(
+                text_encoder_f, templates_f, text_chunk_size, text_cache, averaged=True
+            )
         self.ensemble = ensemble
         self.train_classes = list(train_classes)
         self.train_names = [split_synonyms(entry) for entry in train_classes]
@@ -174,7 +175,7 @@ class MaskCLIPpp(nn.Module):
         """Return the test vocabulary as the generator reads it, (Ka, 1, D); None if it reads none."""
         if self.text_classifier_f is None or self.segmentor is None or not self.segmentor.needs_text:
             return None
-        return average_templates(self.text_classifier_f.bank(self.test_names, spread=spread))
+        return self.text_classifier_f.bank(self.test_names, spread=spread)
 
     def test_bank(self) -> TextBank:
         """Return the text bank of the test vocabulary."""

@@ -26,6 +26,7 @@ class TextClassifier:
         templates: T sentences with one ``{}`` for the name.
         chunk_size: sentences that go through the encoder at once.
         cache: on disk, for frozen encoders; None: none.
+        averaged: banks of :meth:`bank` are those of :func:`average_templates`.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class TextClassifier:
         templates: Sequence[str],
         chunk_size: int = 512,
         cache: EmbeddingCache | None = None,
+        averaged: bool = False,
     ) -> None:
         self.encoder = encoder
         self.templates = tuple(templates)
         self.chunk_size = chunk_size
         self.cache = None if encoder.tuned else cache
+        self.averaged = averaged
         self._banks: dict[tuple[tuple[str, ...], ...], TextBank] = {}
 
     def bank(self, names: Sequence[Sequence[str]], *, spread: bool = False) -> TextBank:
@@ -57,7 +60,8 @@ class TextClassifier:
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 embeddings = self._frozen_embeddings(flat, spread)
             class_index = torch.tensor(index, dtype=torch.long, device=embeddings.device)
-            self._banks[key] = TextBank(embeddings, class_index, num_classes=len(key))
+            bank = TextBank(embeddings, class_index, num_classes=len(key))
+            self._banks[key] = average_templates(bank) if self.averaged else bank
         return self._banks[key]
 
     def _frozen_embeddings(self, names: list[str], spread: bool) -> Tensor:

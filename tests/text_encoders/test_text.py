@@ -153,3 +153,14 @@ def test_messages():
     node.NAME = "ClipTextEncoder"
     with pytest.raises(UserError, match="did you mean CLIPTextEncoder"):
         build_text_encoder(node)
+
+
+def test_an_averaging_classifier_keeps_its_averages():
+    encoder, templates = tiny_text_encoder(), ["a photo of a {}.", "There is a {} in the scene."]
+    names = [["dog"], ["sky", "blue sky"]]
+    classifier = TextClassifier(encoder, templates, averaged=True)
+    bank = classifier.bank(names)
+    torch.testing.assert_close(
+        bank.embeddings, average_templates(TextClassifier(encoder, templates).bank(names)).embeddings
+    )
+    assert bank.embeddings.shape[:2] == (3, 1) and classifier.bank(names) is bank

@@ -12,7 +12,6 @@ from torch import Tensor
 from ...data.vocabularies import seen_classes, split_synonyms
 from ...similarity import max_over_synonyms
 from ...text_encoders import TextClassifier, TextEncoder, build_text_encoder
-from ...text_encoders.bank import average_templates
 from ..tiny_clip import register_model
 from .case import Case, Results, golden_kind
 from .nodes import node_from
@@ -54,14 +53,14 @@ def _encoder(case: Case, name: str) -> TextEncoder:
 def text_classifier(case: Case, encoder) -> Results:
     """Everything that depends on the text encoder only through its interface."""
     classifier = TextClassifier(encoder, case.meta["templates"])
-    classifier_f = TextClassifier(encoder, case.meta.get("templates_f", case.meta["templates"]))
+    classifier_f = TextClassifier(encoder, case.meta.get("templates_f", case.meta["templates"]), averaged=True)
     for part in ("train", "test"):
         names = [split_synonyms(entry) for entry in case.meta[f"{part}_classes"]]
         flat = [name for synonyms in names for name in synonyms]
         yield f"{part}_num_synonyms", torch.tensor([len(synonyms) for synonyms in names])
         yield f"{part}_tokens", encoder.tokenize(classifier.sentences(flat))
         yield f"{part}_t_embs", classifier.bank(names).embeddings
-        yield f"{part}_t_embs_f", average_templates(classifier_f.bank(names)).embeddings[:, 0]
+        yield f"{part}_t_embs_f", classifier_f.bank(names).embeddings[:, 0]
     seen = seen_classes(case.meta["test_classes"], case.meta["train_classes"])
     yield "category_overlapping_mask", torch.tensor(seen)
     bank = classifier.bank(names)
