@@ -45,6 +45,15 @@ def read_label_map(
     return labels
 
 
+def labelled_classes(labels: np.ndarray, ignore_label: int | None) -> np.ndarray:
+    """Return the classes of a label map in ascending order, without the ignored one; None: nothing is ignored.
+
+    Masks made of a label map, and what they are scored against, are in this order.
+    """
+    classes = np.unique(labels)
+    return classes if ignore_label is None else classes[classes != ignore_label]
+
+
 def read_panoptic_ids(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
     """Read a colour-coded panoptic PNG.
 

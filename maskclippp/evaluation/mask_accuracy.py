@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskclippp.data.annotations import read_label_map
+from maskclippp.data.annotations import labelled_classes, read_label_map
 from maskclippp.evaluation.confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
 from maskclippp.evaluation.pictures import draw_confusion
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -181,5 +181,4 @@ class MaskAccEvaluator(StreamingEvaluator):
         if self._panoptic:
             return np.array([segment["category_id"] for segment in record[key]], dtype=np.int64), where
         labels = read_label_map(where, num_classes=len(self._class_names), ignore_label=self._ignore_label)
-        classes = np.unique(labels)
-        return classes[classes != self._ignore_label], where
+        return labelled_classes(labels, self._ignore_label), where

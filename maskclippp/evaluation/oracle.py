@@ -17,7 +17,7 @@ import torch
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor
 
-from maskclippp.data.annotations import check_size, read_label_map, read_panoptic_ids
+from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
 from maskclippp.evaluation.assignment import best_assignment, label_map_masks
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
@@ -92,8 +92,7 @@ class AssignedClassesEvaluator(StreamingEvaluator):
             num_classes=self._num_classes,
             ignore_label=self._ignore_label,
         )
-        classes = np.unique(labels)
-        classes = classes[classes != self._ignore_label]
+        classes = labelled_classes(labels, self._ignore_label)
         result = torch.zeros(masks.shape[-2:], dtype=torch.long)
         pairs = best_assignment(masks, label_map_masks(labels, classes))
         for mask, true in sorted(pairs, key=lambda pair: -pair[1]):

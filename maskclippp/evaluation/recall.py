@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskclippp.data.annotations import check_size, read_label_map, read_panoptic_ids
+from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
 from maskclippp.evaluation.assignment import best_overlaps
 from maskclippp.evaluation.confusion import as_array, mean, ratio
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -139,8 +139,7 @@ class MaskRecallEvaluator(StreamingEvaluator):
         labels = read_label_map(
             record[key], size_hw=size, num_classes=len(self._class_names), ignore_label=self._ignore_label
         )
-        classes = np.unique(labels)
-        classes = classes[classes != self._ignore_label]
+        classes = labelled_classes(labels, self._ignore_label)
         table = np.full(max(int(labels.max(initial=0)), self._ignore_label) + 1, len(classes))
         table[classes] = np.arange(len(classes))
         return table[labels], classes

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from detectron2.config import configurable
 
-from ..data.annotations import read_label_map, read_panoptic_ids
+from ..data.annotations import labelled_classes, read_label_map, read_panoptic_ids
 from ..data.datasets import get_metadata
 from ..utils.errors import UserError
 from .base import FileMaskGenerator
@@ -42,8 +42,7 @@ class GTSegmentor(FileMaskGenerator):
     def read(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record; an image without labels has none."""
         labels = read_label_map(_required(record, "sem_seg_file_name", "GTSegmentor"))
-        classes = np.unique(labels)
-        classes = classes[classes != self.ignore_label]
+        classes = labelled_classes(labels, self.ignore_label)
         return labels[None] == classes[:, None, None]
 
 
