@@ -23,7 +23,9 @@ from maskclippp.structures import ImageTransform, MaskSet
 from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.text_encoders.open_clip_text import CLIPTextEncoder
 from maskclippp.utils.open_clip_models import create_clip, create_tokenizer
-from maskclippp.visual_encoders.vit import CLIPViT
+from maskclippp.visual_encoders.mask_policies import MaskPolicy, SoftBias
+from maskclippp.visual_encoders.token_encoder import CLIPViT, TokenEncoder
+from maskclippp.visual_encoders.towers import BlockTower, CLIPTower
 
 TRAIN_CLASSES = ["sky", "traffic light, stop light", "dog"]
 TEST_CLASSES = ["stop light", "grass, lawn", "sky", "wall-brick"]
@@ -34,24 +36,40 @@ def tiny_transform(**options: Any) -> ImageTransform:
     return ImageTransform((120.0, 115.0, 105.0), (68.0, 66.0, 70.0), **options)
 
 
-def tiny_vit(encoder_class: type[CLIPViT] = CLIPViT, seed: int = 0, **options: Any) -> CLIPViT:
-    """A four-block ViT with random weights; equal seeds give equal weights whatever the class."""
-    torch.manual_seed(seed)
-    tower = create_clip(register_model(TINY_CLIP)).visual
+def soft_bias(tower: BlockTower, mask_prior_beg: int = 3, **options: Any) -> SoftBias:
+    """A learnable soft bias for a tower, its scales drawn at random."""
+    layers = max(len(tower.blocks) - mask_prior_beg + 1, 0)
+    defaults = {"mask_logit_scale": 0.5, "learnable_mask_logit_scale": True}
+    policy = SoftBias(num_heads=tower.num_heads, num_layers=layers, first_block=mask_prior_beg, **(defaults | options))
     with torch.no_grad():
-        tower.proj.normal_(std=0.3)
-        tower.positional_embedding.normal_(std=0.5)
+        policy.mask_logit_scale += torch.rand_like(policy.mask_logit_scale)
+    return policy
+
+
+POLICY_OPTIONS = (
+    "mask_prior_beg", "mask_logit_scale", "learnable_mask_logit_scale", "mask_threshold", "downsample_method"
+)  # fmt: skip
+
+
+def tiny_vit(
+    encoder_class: type[TokenEncoder] = CLIPViT, seed: int = 0, policy: MaskPolicy | None = None, **options: Any
+) -> TokenEncoder:
+    """A four-block ViT with random weights; equal seeds give equal weights whatever the class.
+
+    Options of the soft bias are for the policy, unless one is given; the others for the encoder.
+    """
+    torch.manual_seed(seed)
+    tower = CLIPTower(create_clip(register_model(TINY_CLIP)).visual)
+    with torch.no_grad():
+        tower.module.proj.normal_(std=0.3)
+        tower.module.positional_embedding.normal_(std=0.5)
+    of_policy = {name: options.pop(name) for name in POLICY_OPTIONS if name in options}
     defaults: dict[str, Any] = {
         "train_transform": tiny_transform(size_divisibility=16),
         "test_transform": tiny_transform(size_divisibility=16),
-        "mask_prior_beg": 3,
-        "mask_logit_scale": 0.5,
-        "learnable_mask_logit_scale": True,
     }
-    encoder = encoder_class(tower=tower, **(defaults | options))
-    with torch.no_grad():
-        encoder.mask_logit_scale += torch.rand_like(encoder.mask_logit_scale)
-    return encoder.eval()
+    policy = policy or soft_bias(tower, **of_policy)
+    return encoder_class(tower=tower, policy=policy, **(defaults | options)).eval()
 
 
 def tiny_text_encoder(encoder_class: type[CLIPTextEncoder] = CLIPTextEncoder, **options: Any) -> CLIPTextEncoder:

@@ -69,6 +69,7 @@ def _visual_encoder(feature_suffix: str) -> CfgNode:
     node.TEST_IMAGE_SIZE = 640
     node.TEST_IMAGE_SCALE = 1.0
     node.TEST_RESIZE_TYPE = "none"
+    node.MASK_POLICY = "SoftBias"
     node.MASK_PRIOR_BEG = 0
     node.DOWNSAMPLE_METHOD = "bilinear"
     node.DOWN_MASK_THRESH = 0.0

@@ -9,8 +9,7 @@ from detectron2.config import configurable
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..utils.errors import UserError
-from ..utils.freeze import train_only
+from ..utils.finetune import Part, check_finetune_type, finetune
 from ..utils.open_clip_models import create_clip, create_tokenizer, eva_model_name, eva_pretrained
 from .base import TextEncoder
 from .build import TEXT_ENCODER_REGISTRY
@@ -53,14 +52,13 @@ class CLIPTextEncoder(TextEncoder):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if finetune_type not in FINETUNE_TYPES:
-            raise UserError(f"FINETUNE_TYPE '{finetune_type}' of a text encoder: valid are {', '.join(FINETUNE_TYPES)}")
+        check_finetune_type(finetune_type, FINETUNE_TYPES, "a text encoder")
         tower.set_grad_checkpointing(grad_checkpointing)
         self._hold(tower)
         self.logit_scale = nn.Parameter(logit_scale.detach().clone().float())
         self.tokenizer = tokenizer
         self.finetune_type = finetune_type
-        self.tuned = bool(train_only(self, self._trains))
+        self.tuned = bool(finetune(self, finetune_type, self.part))
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -108,13 +106,13 @@ class CLIPTextEncoder(TextEncoder):
         """Whether the end token (the largest id) is pooled and sees only what precedes it."""
         return self._tower.attn_mask is not None and self._tower.pool_type == "argmax" and self._tower.cls_emb is None
 
-    def _trains(self, name: str) -> bool:
-        return {
-            "none": False,
-            "all": True,
-            "attention": ("transformer" in name and "in_proj_weight" in name) or name == "positional_embedding",
-            "proj": name.startswith(("ln_final", "text_projection", "logit_scale")),
-        }[self.finetune_type]
+    def part(self, name: str) -> Part:
+        """Tell the part of a parameter."""
+        if ("transformer" in name and "in_proj_weight" in name) or name == "positional_embedding":
+            return Part.ATTENTION
+        if name.startswith(("ln_final", "text_projection", "logit_scale")):
+            return Part.PROJECTION
+        return Part.OTHER
 
 
 @TEXT_ENCODER_REGISTRY.register()
@@ -137,7 +135,9 @@ class EVACLIPTextEncoder(CLIPTextEncoder):
     def _tower_state(self) -> dict[str, Tensor]:
         return {"attn_mask": self.proxy.attn_mask}
 
-    def _trains(self, name: str) -> bool:
+    def part(self, name: str) -> Part:
+        """Tell the part of a parameter; norms and MLPs of blocks are ATTENTION too."""
         name = name.removeprefix("proxy.")
-        block_norm_or_mlp = "resblocks" in name and any(part in name for part in (".ln_1.", ".ln_2.", ".mlp."))
-        return super()._trains(name) or (self.finetune_type == "attention" and block_norm_or_mlp)
+        if "resblocks" in name and any(part in name for part in (".ln_1.", ".ln_2.", ".mlp.")):
+            return Part.ATTENTION
+        return super().part(name)

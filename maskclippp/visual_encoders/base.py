@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..structures import ImageBatch, ImageTransform, ResampledMasks, VisualOutput
 from ..utils.errors import UserError
+from ..utils.finetune import check_finetune_type
 
 
 def common_options(node) -> dict[str, Any]:
@@ -41,9 +42,8 @@ def common_options(node) -> dict[str, Any]:
 class VisualEncoder(nn.Module):
     """Base class: pictures and masks -> :class:`VisualOutput`.
 
-    A subclass implements :meth:`encode` (one batch of equal padded size), :attr:`finetune_types` and
-    :meth:`output_shape`. One whose settings lie elsewhere in the config sets ``needs_whole_config``: it is called with
-    its node and ``whole=cfg``.
+    A subclass implements :meth:`encode` (one batch of equal padded size), :attr:`finetune_types`,
+    :meth:`output_shape`, and ``from_config(cfg, whole)``, which gets its node and the whole config.
 
     Args:
         train_transform, test_transform: how pictures are made ready in training and in evaluation; a frozen encoder
@@ -56,7 +56,6 @@ class VisualEncoder(nn.Module):
     """
 
     finetune_types: tuple[str, ...] = ("none",)
-    needs_whole_config = False
 
     def __init__(
         self,
@@ -70,10 +69,7 @@ class VisualEncoder(nn.Module):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        if finetune_type not in self.finetune_types:
-            raise UserError(
-                f"FINETUNE_TYPE '{finetune_type}' of {type(self).__name__}: valid are {', '.join(self.finetune_types)}"
-            )
+        check_finetune_type(finetune_type, self.finetune_types, type(self).__name__)
         self.train_transform = train_transform
         self.test_transform = test_transform
         self.feature_suffix = feature_suffix

@@ -8,8 +8,8 @@ from .base import VisualEncoder
 
 VISUAL_ENCODER_REGISTRY = Registry("VISUAL_ENCODER")
 VISUAL_ENCODER_REGISTRY.__doc__ = """
-Visual encoders: subclasses of VisualEncoder, called with the config node MODEL.MASKCLIPPP.VISUAL_ENCODER (or _F),
-and with the whole config if they ask for it (``needs_whole_config``).
+Visual encoders: subclasses of VisualEncoder, called with the config node MODEL.MASKCLIPPP.VISUAL_ENCODER (or _F), and
+with ``whole``, the whole config, for backbones whose settings lie elsewhere in it.
 """
 
 
@@ -20,15 +20,14 @@ def build_visual_encoder(node, cfg=None) -> VisualEncoder | None:
 
     Args:
         node: VISUAL_ENCODER or VISUAL_ENCODER_F.
-        cfg: the whole config; only encoders with ``needs_whole_config`` need it.
+        cfg: the whole config; only the backbones of detectron2 need it.
 
     Raises:
         UserError: unknown NAME, or a LOAD_FROM that does not fit.
     """
     if node.NAME.lower() == "none":
         return None
-    make = VISUAL_ENCODER_REGISTRY.get(node.NAME)
-    encoder = make(node, whole=cfg) if getattr(make, "needs_whole_config", False) else make(node)
+    encoder = VISUAL_ENCODER_REGISTRY.get(node.NAME)(node, whole=cfg)
     if not isinstance(encoder, VisualEncoder):
         raise TypeError(f"visual encoder {node.NAME} is a {type(encoder).__name__}, not a VisualEncoder")
     if node.LOAD_FROM:

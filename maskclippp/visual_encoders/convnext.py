@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..structures import ImageBatch, ResampledMasks, VisualOutput
 from ..utils.errors import UserError
-from ..utils.freeze import train_only
+from ..utils.finetune import Part, finetune
 from ..utils.open_clip_models import create_clip
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_tokens import downsample_masks
+from .mask_policies.patch_grid import downsample_masks
 
 EPSILON = 1e-6
 STAGE_STRIDES = (4, 8, 16, 32)
@@ -47,10 +47,10 @@ class CLIPConvNeXt(VisualEncoder):
         self.proxy = tower
         self.mask_prior_beg = mask_prior_beg
         self._check_features()
-        train_only(self.proxy, self._trains)
+        finetune(self.proxy, self.finetune_type, self.part)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg, whole=None) -> dict:
         """Read a VISUAL_ENCODER config node."""
         tower = create_clip(cfg.MODEL_NAME, cfg.PRETRAINED).visual
         return {"tower": tower, "mask_prior_beg": max(cfg.MASK_PRIOR_BEG, 1), **common_options(cfg)}
@@ -109,15 +109,12 @@ class CLIPConvNeXt(VisualEncoder):
             if name not in valid:
                 raise UserError(f"OUT_FEATURES '{name}' of CLIPConvNeXt: valid are {', '.join(valid)}")
 
-    def _trains(self, name: str) -> bool:
-        before_last_stage = name.startswith(("trunk.stem.", *(f"trunk.stages.{index}." for index in range(3))))
-        return {
-            "none": False,
-            "all": True,
-            "before_proj": not name.startswith("head."),
-            "before_s4": before_last_stage,
-            "after_s4": not before_last_stage,
-        }[self.finetune_type]
+    @staticmethod
+    def part(name: str) -> Part:
+        """Tell the stages before the last one and the projection from the rest."""
+        if name.startswith(("trunk.stem.", *(f"trunk.stages.{index}." for index in range(3)))):
+            return Part.EARLY_STAGES
+        return Part.READOUT if name.startswith("head.") else Part.OTHER
 
 
 class _MaskVectors:

@@ -8,7 +8,7 @@ from detectron2.modeling import Backbone, build_backbone
 
 from ..structures import ImageBatch, VisualOutput
 from ..utils.errors import UserError
-from ..utils.freeze import train_only
+from ..utils.finetune import Part, finetune
 from .backbone_weights import load_backbone
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
@@ -22,8 +22,6 @@ class BackboneEncoder(VisualEncoder):
         options: see :class:`VisualEncoder`; no ``out_features``: all that the backbone has.
     """
 
-    needs_whole_config = True
-
     @configurable
     def __init__(self, backbone: Backbone, **options) -> None:
         super().__init__(**options)
@@ -36,7 +34,7 @@ class BackboneEncoder(VisualEncoder):
                     f"OUT_FEATURES '{name}{self.feature_suffix}' of {type(self).__name__}: its backbone gives "
                     f"{', '.join(valid)}; for a ResNet see MODEL.RESNETS.OUT_FEATURES"
                 )
-        train_only(self.proxy, lambda name: False)
+        finetune(self.proxy, "none", lambda name: Part.OTHER)
         self.proxy.eval()
 
     def train(self, mode: bool = True) -> BackboneEncoder:

@@ -19,7 +19,7 @@ class DummyVisualEncoder(VisualEncoder):
         super().__init__(**options)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg, whole=None) -> dict:
         """Read a VISUAL_ENCODER config node; nothing trains, whatever FINETUNE_TYPE says."""
         return common_options(cfg) | {"out_features": (), "finetune_type": "none"}
 

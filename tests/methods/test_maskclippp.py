@@ -9,7 +9,7 @@ import torch
 
 from maskclippp.methods.maskclippp import class_entries
 from maskclippp.methods.tasks import TaskInference
-from maskclippp.testing.benchmark.naive import NaiveCLIPViT
+from maskclippp.testing.benchmark.naive import OneAttention
 from tests.common import (
     TEST_CLASSES,
     FixedMasks,
@@ -200,7 +200,7 @@ def test_whole_model_with_the_naive_encoder(records, masks):
     with torch.no_grad():
         results = [
             tiny_model(generator=FixedMasks(masks), visual={"encoder_class": encoder}).eval()(records)
-            for encoder in (NaiveCLIPViT, type(tiny_model().visual_encoder))
+            for encoder in (OneAttention, type(tiny_model().visual_encoder))
         ]
     for naive, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours["sem_seg"], naive["sem_seg"], rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ from torch import nn
 from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.utils.errors import UserError, did_you_mean, nearest
 from maskclippp.utils.files import atomic_write
-from maskclippp.utils.freeze import train_only
+from maskclippp.utils.finetune import Part, finetune
 from maskclippp.utils.open_clip_models import create_clip, create_tokenizer
 from maskclippp.utils.paths import ASSETS, resolve
 from maskclippp.utils.registry import Registry
@@ -54,11 +54,27 @@ def test_registry_names_the_nearest():
         registry.get("dic")
 
 
-def test_train_only_freezes_and_unfreezes():
+@pytest.mark.parametrize(
+    ("finetune_type", "trains"),
+    [
+        ("none", []),
+        ("all", ["0.weight", "0.bias", "1.weight", "1.bias"]),
+        ("attention", ["0.weight"]),
+        ("before_proj", ["0.weight", "0.bias"]),
+        ("proj", ["1.weight", "1.bias"]),
+    ],
+)
+def test_fine_tune_types_freeze_and_unfreeze(finetune_type, trains):
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    assert train_only(module, lambda name: name.startswith("1.")) == ["1.weight", "1.bias"]
-    assert [p.requires_grad for p in module.parameters()] == [False, False, True, True]
-    assert train_only(module, lambda name: name == "0.bias") == ["0.bias"]
+    module[1].requires_grad_(False)
+    parts = {"0.weight": Part.ATTENTION, "0.bias": Part.OTHER}
+    assert finetune(module, finetune_type, lambda name: parts.get(name, Part.READOUT | Part.PROJECTION)) == trains
+    assert [name for name, p in module.named_parameters() if p.requires_grad] == trains
+
+
+def test_an_unknown_fine_tune_type():
+    with pytest.raises(UserError, match="'attn' is not known"):
+        finetune(nn.Linear(2, 2), "attn", lambda name: Part.OTHER)
 
 
 def test_unknown_model_and_weights():

@@ -14,13 +14,13 @@ from timm.models.eva import eva02_tiny_patch14_224
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import VisualEncoder
 from maskclippp.visual_encoders.convnext import CLIPConvNeXt
-from maskclippp.visual_encoders.eva_vit import EVACLIPViT
-from maskclippp.visual_encoders.resnet import CLIPResNet
-from maskclippp.visual_encoders.vit import CLIPViT
-from tests.common import random_image, rectangle_masks, tiny_transform, tiny_vit
+from maskclippp.visual_encoders.mask_policies import SoftBias
+from maskclippp.visual_encoders.pool_encoder import CLIPResNet
+from maskclippp.visual_encoders.token_encoder import CLIPViT, EVACLIPViT
+from maskclippp.visual_encoders.towers import EVATower, ResNetTower
+from tests.common import random_image, rectangle_masks, soft_bias, tiny_transform, tiny_vit
 
 SIZES, COUNTS = [(64, 96), (80, 64), (64, 96)], [3, 0, 5]
-SCALE = {"mask_logit_scale": 0.5, "learnable_mask_logit_scale": True}
 
 
 def options(**more: Any) -> dict[str, Any]:
@@ -29,11 +29,12 @@ def options(**more: Any) -> dict[str, Any]:
 
 
 def eva(**more: Any) -> EVACLIPViT:
-    tower = eva02_tiny_patch14_224(
+    module = eva02_tiny_patch14_224(
         img_size=64, patch_size=16, embed_dim=48, depth=3, num_heads=3, num_classes=24, global_pool="token",
         scale_mlp=True, scale_attn_inner=True, qkv_fused=more.pop("fused", False), use_post_norm=more.pop("post", False)
     )  # fmt: skip
-    return EVACLIPViT(tower=tower, **options(mask_prior_beg=2, **SCALE, **more))
+    tower = EVATower(module)
+    return EVACLIPViT(tower=tower, policy=soft_bias(tower, mask_prior_beg=2), **options(**more))
 
 
 def convnext(**more: Any) -> CLIPConvNeXt:
@@ -49,8 +50,9 @@ def convnext(**more: Any) -> CLIPConvNeXt:
 
 
 def resnet(**more: Any) -> CLIPResNet:
-    tower = open_clip.modified_resnet.ModifiedResNet([1, 1, 1, 1], 24, 4, image_size=64, width=8)
-    return CLIPResNet(tower=tower, **options(**SCALE, **more))
+    tower = ResNetTower(open_clip.modified_resnet.ModifiedResNet([1, 1, 1, 1], 24, 4, image_size=64, width=8))
+    policy = SoftBias(num_heads=tower.num_heads, mask_logit_scale=0.5, learnable_mask_logit_scale=True)
+    return CLIPResNet(tower=tower, policy=policy, **options(**more))
 
 
 ENCODERS = {

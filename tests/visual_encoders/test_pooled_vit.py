@@ -9,7 +9,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from maskclippp.utils.errors import UserError
-from maskclippp.visual_encoders.pooled_vit import CLIPPooledViT
+from maskclippp.visual_encoders.mask_policies import SoftBias
+from maskclippp.visual_encoders.pool_encoder import CLIPPooledViT
+from maskclippp.visual_encoders.towers import LatentPoolTower
 from tests.common import random_image, rectangle_masks, tiny_transform, tiny_vit
 
 
@@ -28,10 +30,9 @@ class SmallTower(TimmModel):
 def build(**options) -> CLIPPooledViT:
     torch.manual_seed(0)
     transform = tiny_transform(size_divisibility=16)
-    scale = {"mask_logit_scale": 1.0, "learnable_mask_logit_scale": True}
-    encoder = CLIPPooledViT(
-        tower=SmallTower(), train_transform=transform, test_transform=transform, **(scale | options)
-    )
+    tower = LatentPoolTower(SmallTower())
+    policy = SoftBias(num_heads=tower.num_heads, mask_logit_scale=1.0, learnable_mask_logit_scale=True)
+    encoder = CLIPPooledViT(tower=tower, policy=policy, train_transform=transform, test_transform=transform, **options)
     return encoder.eval()
 
 
@@ -70,4 +71,4 @@ def test_what_trains():
 
 def test_other_towers_are_refused():
     with pytest.raises(UserError, match="attention pooling"):
-        CLIPPooledViT(tower=tiny_vit().proxy, train_transform=tiny_transform(), test_transform=tiny_transform())
+        LatentPoolTower(tiny_vit().proxy)

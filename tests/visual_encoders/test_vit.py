@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskclippp.config import default_config
-from maskclippp.testing.benchmark.naive import NaiveCLIPViT
+from maskclippp.testing.benchmark.naive import OneAttention
 from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
@@ -41,7 +41,7 @@ def test_image_embedding_is_plain_clip(inputs):
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.6])
 def test_mask_tokens_equal_the_naive_formulation(inputs, beginning, threshold):
     options = {"mask_prior_beg": beginning, "mask_threshold": threshold, "finetune_type": "attention"}
-    ours, naive = tiny_vit(**options), tiny_vit(NaiveCLIPViT, **options)
+    ours, naive = tiny_vit(**options), tiny_vit(OneAttention, **options)
     embeddings, gradients = [], []
     for encoder in (ours, naive):
         output = encoder(*inputs)
@@ -105,9 +105,9 @@ def test_patches_outside_the_mask_do_not_matter():
     """With mask tokens in the last block only, pixels outside the mask reach it through image tokens alone."""
     encoder = tiny_vit(mask_prior_beg=1)
     with torch.no_grad():
-        for block in encoder.blocks:  # cut what image tokens learn from each other
+        for block in encoder.tower.blocks:  # cut what image tokens learn from each other
             block.attn.out_proj.weight.zero_()
-        encoder.blocks[-1].attn.out_proj.weight.normal_(generator=torch.Generator().manual_seed(0))
+        encoder.tower.blocks[-1].attn.out_proj.weight.normal_(generator=torch.Generator().manual_seed(0))
         mask = torch.zeros(1, 64, 64)
         mask[:, :16, :16] = 1.0
         image = random_image(64, 64)
@@ -122,15 +122,15 @@ def test_patches_outside_the_mask_do_not_matter():
 
 def test_row_zero_of_the_scale_is_the_last_block(inputs):
     encoder = tiny_vit(mask_prior_beg=3)
-    assert encoder.mask_logit_scale.shape == (2, 4)
+    assert encoder.policy.mask_logit_scale.shape == (2, 4)
     image, masks = inputs[0][:1], inputs[1][:1]
     with torch.no_grad():
         before = encoder(image, masks).mask_embeddings[0]
-        encoder.blocks[3].attn.out_proj.weight.zero_()  # the last block's attention no longer matters
+        encoder.tower.blocks[3].attn.out_proj.weight.zero_()  # the last block's attention no longer matters
         changed = encoder(image, masks).mask_embeddings[0]
-        encoder.mask_logit_scale[0] += 1.0
+        encoder.policy.mask_logit_scale[0] += 1.0
         torch.testing.assert_close(encoder(image, masks).mask_embeddings[0], changed)
-        encoder.mask_logit_scale[1] += 1.0
+        encoder.policy.mask_logit_scale[1] += 1.0
         assert (encoder(image, masks).mask_embeddings[0] - changed).abs().max() > 1e-4
     assert (before - changed).abs().max() > 1e-4
 
@@ -169,7 +169,7 @@ def test_state_dict_has_the_published_names():
 def test_finetune_types(finetune_type, trains, frozen):
     required = {name: p.requires_grad for name, p in tiny_vit(finetune_type=finetune_type).named_parameters()}
     assert all(required[name] for name in trains) and not any(required[name] for name in frozen)
-    assert required["mask_logit_scale"]
+    assert required["policy.mask_logit_scale"]
     if finetune_type == "attention":
         # The published rule goes by parts of names, so that "pos" means ln_post as well.
         assert sum(required.values()) == 1 + 1 + 2 + 2 * 4

@@ -18,11 +18,12 @@ from ...structures import ImageTransform
 from ...text_encoders import TextClassifier
 from ...text_encoders.open_clip_text import CLIPTextEncoder
 from ...utils.open_clip_models import create_clip, create_tokenizer
-from ...visual_encoders.eva_vit import EVACLIPViT
-from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
+from ...visual_encoders.mask_policies import SoftBias
+from ...visual_encoders.token_encoder import TokenEncoder
+from ...visual_encoders.towers import CLIPTower, EVATower
 from .deformable import deform_attn
 from .evaluation import evaluate
-from .naive import NaiveCLIPViT, NaiveEVACLIPViT, PaddedTextEncoder
+from .naive import OneAttention, PaddedTextEncoder
 from .postprocess import mask_chain, postprocess
 from .settings import Run, Settings
 
@@ -125,22 +126,19 @@ def _inputs(settings: Settings) -> tuple[list[Tensor], list[Tensor], list[Tensor
     return [i.to(device) for i in images], list(masks.float().to(device)), [x.to(device) for x in labels]
 
 
-def _visual_encoder(variant: str, settings: Settings) -> MaskGuidedViT:
-    tower = create_clip(settings.model_name).visual
-    tower = tower.trunk if settings.is_eva else tower
-    kinds = (
-        {"ours": EVACLIPViT, "naive": NaiveEVACLIPViT} if settings.is_eva else {"ours": CLIPViT, "naive": NaiveCLIPViT}
-    )
-    transform = ImageTransform((127.5, 127.5, 127.5), (64.0, 64.0, 64.0))
-    blocks = len(tower.blocks if settings.is_eva else tower.transformer.resblocks)
-    return kinds[variant](
-        tower=tower,
-        train_transform=transform,
-        test_transform=transform,
-        finetune_type="attention",
-        mask_prior_beg=blocks - settings.blocks_with_masks + 1,
+def _visual_encoder(variant: str, settings: Settings) -> TokenEncoder:
+    visual = create_clip(settings.model_name).visual
+    tower = EVATower(visual.trunk) if settings.is_eva else CLIPTower(visual)
+    policy = SoftBias(
+        num_heads=tower.num_heads,
+        num_layers=settings.blocks_with_masks,
+        first_block=len(tower.blocks) - settings.blocks_with_masks + 1,
         mask_logit_scale=-5.0,
         learnable_mask_logit_scale=True,
+    )
+    transform = ImageTransform((127.5, 127.5, 127.5), (64.0, 64.0, 64.0))
+    return {"ours": TokenEncoder, "naive": OneAttention}[variant](
+        tower=tower, policy=policy, train_transform=transform, test_transform=transform, finetune_type="attention"
     )
 
 

@@ -8,54 +8,41 @@ from torch import Tensor
 from ...structures import ImageBatch, VisualOutput
 from ...text_encoders.open_clip_text import CLIPTextEncoder
 from ...visual_encoders.attention import attend
-from ...visual_encoders.eva_vit import EVACLIPViT
-from ...visual_encoders.mask_tokens import attention_bias
-from ...visual_encoders.vit import CLIPViT, MaskGuidedViT
+from ...visual_encoders.mask_policies import MaskGuide
+from ...visual_encoders.token_encoder import TokenEncoder
 
 
-class _OneAttention(MaskGuidedViT):
-    """Mask tokens stand before the image tokens in one attention, with a full (Q + L)^2 bias per head and block."""
+class OneAttention(TokenEncoder):
+    """Mask tokens stand before the image tokens in one attention, with a full (Q + L)^2 bias per head and block.
+
+    For towers of any kind, with the soft bias of MaskCLIP++.
+    """
 
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Mask embeddings and areas only."""
-        tokens, grid = self.embed(batch.pixels)
-        masks, padded, inside = self.on_grid(batch.masks, grid)
-        rotary, count = self.rotary(grid, tokens.device), 0
-        for number, block in enumerate(self.blocks, start=1):
-            if number == self.mask_prior_beg:
-                count = padded.shape[1]
+        tower, policy = self.tower, self.policy
+        tokens, grid = tower.embed(batch.pixels)
+        guide, rotary, count = policy.on_grid(batch.masks, grid), tower.rotary(grid, tokens.device), 0
+        for number, block in enumerate(tower.blocks, start=1):
+            if number == policy.first_block:
+                count = guide.count
                 tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], dim=1)
-            bias = self._full_bias(padded, inside, number) if number >= self.mask_prior_beg else None
-            normed = self.norm_attention(block, tokens)
-            key, value = self.key_value(block, normed)
-            query, key = (self._rotate_images(x, rotary, count) for x in (self.query(block, normed), key))
-            tokens = self.update(block, tokens, attend(query, key, value, bias))
-        embeddings = self.project(tokens[:, :count])
-        return VisualOutput(
-            mask_embeddings=[row[: len(picture)] for row, picture in zip(embeddings, masks, strict=True)],
-            areas=[picture.sum(dim=(1, 2)) for picture in masks],
-        )
+            bias = self._full_bias(guide, number) if number >= policy.first_block else None
+            normed = tower.norm_attention(block, tokens)
+            key, value = tower.key_value(block, normed)
+            query, key = tower.rotate(tower.query(block, normed), rotary), tower.rotate(key, rotary)
+            tokens = tower.update(block, tokens, attend(query, key, value, bias))
+        return VisualOutput(mask_embeddings=guide.split(tower.project(tokens[:, :count])), areas=guide.areas())
 
-    def _rotate_images(self, heads: Tensor, rotary: Tensor | None, count: int) -> Tensor:
-        return torch.cat([heads[:, :, :count], self.rotate(heads[:, :, count:], rotary)], dim=2)
-
-    def _full_bias(self, padded: Tensor, inside: Tensor, number: int) -> Tensor:
+    def _full_bias(self, guide: MaskGuide, number: int) -> Tensor:
         """(B, Q, h*w) -> (B, heads, Q + L, Q + L)."""
-        mask_rows = attention_bias(padded, inside, self.mask_logit_scale[self.num_blocks - number])
+        mask_rows = self.policy.bias(guide, self.num_blocks - number)
         batch, heads, count, patches = mask_rows.shape
         bias = mask_rows.new_zeros((batch, heads, count + 1 + patches, count + 1 + patches))
         bias[:, :, :, :count] = float("-inf")  # nobody sees mask tokens
         bias[:, :, :count, count] = float("-inf")  # mask tokens do not see the class token
         bias[:, :, :count, count + 1 :] = mask_rows
         return bias
-
-
-class NaiveCLIPViT(_OneAttention, CLIPViT):
-    """CLIPViT in one attention."""
-
-
-class NaiveEVACLIPViT(_OneAttention, EVACLIPViT):
-    """EVACLIPViT in one attention."""
 
 
 class PaddedTextEncoder(CLIPTextEncoder):

@@ -86,8 +86,9 @@ class Case:
         weights = self.parameters()
         # Constants that a case stores although the module does not save them.
         for name, buffer in model.named_buffers():
-            if name in weights and name not in model.state_dict():
-                buffer.copy_(weights.pop(name))
+            published = name.replace(".policy.", ".")
+            if published in weights and published not in model.state_dict():
+                buffer.copy_(weights.pop(published))
         model.load_state_dict(weights, strict=True)
         model.eval()
 

@@ -7,13 +7,9 @@ import math
 import pytest
 import torch
 
-from maskclippp.visual_encoders.mask_tokens import (
-    DOWNSAMPLE_METHODS,
-    attention_bias,
-    downsample_masks,
-    inside_mask,
-    pad_masks,
-)
+from maskclippp.visual_encoders.mask_policies import SoftBias
+from maskclippp.visual_encoders.mask_policies.patch_grid import DOWNSAMPLE_METHODS, downsample_masks, pad_masks
+from maskclippp.visual_encoders.mask_policies.soft_bias import soft_bias
 
 
 @pytest.mark.parametrize("method", DOWNSAMPLE_METHODS)
@@ -31,16 +27,20 @@ def test_methods_differ_where_they_should():
     assert float(downsample_masks(mask, (1, 1), "bilinear")) == 0.0  # only the four middle pixels are looked at
 
 
+def inside(masks, threshold):
+    return SoftBias(num_heads=1, mask_threshold=threshold).inside(masks)
+
+
 def test_inside_is_strictly_above_the_threshold():
     masks = torch.tensor([[0.0, 0.2, 0.4], [0.0, 0.0, 0.0]])
-    assert inside_mask(masks, None).tolist() == [[False, False, True], [False] * 3]
-    assert inside_mask(masks, 0.2).tolist() == [[False, False, True], [False] * 3]
-    assert inside_mask(masks, 0.0).tolist() == [[False, True, True], [False] * 3]
+    assert inside(masks, None).tolist() == [[False, False, True], [False] * 3]
+    assert inside(masks, 0.2).tolist() == [[False, False, True], [False] * 3]
+    assert inside(masks, 0.0).tolist() == [[False, True, True], [False] * 3]
 
 
 def test_bias():
     masks = torch.tensor([[[0.5, 0.1]]])
-    bias = attention_bias(masks, masks > 0.25, torch.tensor([0.0, 1.0]))
+    bias = soft_bias(masks, masks > 0.25, torch.tensor([0.0, 1.0]))
     assert bias.shape == (1, 2, 1, 2)
     torch.testing.assert_close(bias[0, :, 0], torch.tensor([[0.5, -100.0], [0.5 * math.e, -100.0]]))
 

@@ -1,4 +1,4 @@
-"""Mask-guided encoder on the EVA and EVA02 vision transformers of timm, as open_clip builds them."""
+"""The EVA and EVA02 vision transformers of timm, as open_clip builds them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from open_clip.timm_model import TimmModel
 from timm.layers import apply_rot_embed_cat, build_rotary_pos_embed
 from timm.models.eva import Eva, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ..utils.errors import UserError
-from ..utils.open_clip_models import create_clip, eva_model_name, eva_pretrained
-from ..utils.published_names import rename, use_published_names
-from .attention import resize_position_embedding, split_heads
-from .base import common_options
-from .build import VISUAL_ENCODER_REGISTRY
-from .guided import mask_options
-from .vit import MaskGuidedViT
+from ...utils.errors import UserError
+from ...utils.finetune import Part
+from ...utils.open_clip_models import create_clip, eva_model_name, eva_pretrained
+from ...utils.published_names import rename, use_published_names
+from ..attention import resize_position_embedding, split_heads
+from .base import BlockTower
 
 # Names in the published checkpoints; timm's own differ.
 TO_PUBLISHED = (
@@ -39,65 +37,69 @@ SWIGLU_TO_PUBLISHED = ((r"mlp\.fc2\.", "mlp.w3."),)
 SPLIT_BIAS_TO_TIMM = ((r"attn\.(q|v)_bias$", r"attn.\1_proj.bias"),)
 
 
-@VISUAL_ENCODER_REGISTRY.register()
-class EVACLIPViT(MaskGuidedViT):
+class EVATower(BlockTower):
     """EVA02 (rotary embedding, sub-norms, SwiGLU, split projections), EVA01 (fused projection), EVA02-E (post-norm).
 
-    Args:
-        tower: ``timm.models.eva.Eva`` with a class token and a linear head; its parameters are saved under the names of
-            the published checkpoints.
-        options: see :class:`MaskGuidedViT` and :class:`VisualEncoder`.
+    The parameters of the module, a ``timm.models.eva.Eva`` with a class token and a linear head, are saved under the
+    names of the published checkpoints.
     """
 
-    @configurable
-    def __init__(self, tower: Eva, **options) -> None:
-        if not isinstance(tower, Eva) or tower.num_prefix_tokens != 1 or not isinstance(tower.head, nn.Linear):
+    module: Eva
+
+    def __init__(self, module: nn.Module) -> None:
+        if not isinstance(module, Eva) or module.num_prefix_tokens != 1 or not isinstance(module.head, nn.Linear):
             raise UserError("EVACLIPViT needs timm's Eva with one class token and a linear head")
-        attention, is_swiglu = tower.blocks[0].attn, hasattr(tower.blocks[0].mlp, "fc1_g")
+        super().__init__(module)
+        attention, is_swiglu = module.blocks[0].attn, hasattr(module.blocks[0].mlp, "fc1_g")
+        self.num_heads = attention.num_heads
         self._to_published = TO_PUBLISHED + (SWIGLU_TO_PUBLISHED if is_swiglu else ())
-        super().__init__(tower, num_heads=attention.num_heads, num_blocks=len(tower.blocks), **options)
         split_bias = SPLIT_BIAS_TO_TIMM if attention.qkv is None else ()
-        use_published_names(self.proxy, self._to_published, TO_TIMM + split_bias)
+        use_published_names(module, self._to_published, TO_TIMM + split_bias)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
-        """Read a VISUAL_ENCODER config node."""
-        name = eva_model_name(cfg.MODEL_NAME)
-        tower = getattr(create_clip(name, eva_pretrained(name, cfg.PRETRAINED)).visual, "trunk", None)
-        return {"tower": tower, **common_options(cfg), **mask_options(cfg)}
+    def from_node(cls, node) -> EVATower:
+        """Build the EVA-CLIP model MODEL_NAME with the weights PRETRAINED."""
+        name = eva_model_name(node.MODEL_NAME)
+        visual = create_clip(name, eva_pretrained(name, node.PRETRAINED)).visual
+        return cls(visual.trunk if isinstance(visual, TimmModel) else visual)
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
         """The blocks."""
-        return self.proxy.blocks
+        return self.module.blocks
 
     @property
-    def patch_size(self) -> int:
+    def stride(self) -> int:
         """Pixels along one side of a patch."""
-        return self.proxy.patch_embed.patch_size[0]
+        return self.module.patch_embed.patch_size[0]
 
     @property
-    def widths(self) -> tuple[int, int]:
-        """Width of the tokens and of the CLIP embedding."""
-        return self.proxy.embed_dim, self.proxy.head.out_features
+    def width(self) -> int:
+        """Width C of the tokens."""
+        return self.module.embed_dim
+
+    @property
+    def embed_dim(self) -> int:
+        """Width D of the CLIP embedding."""
+        return self.module.head.out_features
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patches, class token, interpolated position embedding."""
-        patches = self.proxy.patch_embed.proj(pixels)  # (B, C, h, w)
+        patches = self.module.patch_embed.proj(pixels)  # (B, C, h, w)
         grid = tuple(patches.shape[-2:])
-        class_token = self.proxy.cls_token.to(patches.dtype).expand(len(patches), -1, -1)
+        class_token = self.module.cls_token.to(patches.dtype).expand(len(patches), -1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
-        position = resize_position_embedding(self.proxy.pos_embed[0], self.proxy.patch_embed.grid_size, grid)
-        return self.proxy.norm_pre(tokens + position.to(tokens.dtype)), grid
+        position = resize_position_embedding(self.module.pos_embed[0], self.module.patch_embed.grid_size, grid)
+        return self.module.norm_pre(tokens + position.to(tokens.dtype)), grid
 
     def rotary(self, grid: tuple[int, int], device: torch.device) -> Tensor | None:
         """Sines and cosines (h*w, 2 * C / heads), scaled to the reference grid; None without rotary embedding."""
-        rope = self.proxy.rope
+        rope = self.module.rope
         if rope is None:
             return None
         sine, cosine = build_rotary_pos_embed(
             list(grid),
-            dim=self.proxy.embed_dim // self.num_heads,
+            dim=self.module.embed_dim // self.num_heads,
             temperature=rope.temperature,
             in_pixels=rope.in_pixels,
             ref_feat_shape=list(rope.ref_feat_shape) if rope.ref_feat_shape else None,
@@ -108,10 +110,11 @@ class EVACLIPViT(MaskGuidedViT):
         return torch.cat([sine, cosine], dim=-1)
 
     def rotate(self, heads: Tensor, rotary: Tensor | None) -> Tensor:
-        """Rotate the patch tokens; the class token stays."""
+        """Rotate the patch tokens; a class token before them stays."""
         if rotary is None:
             return heads
-        return torch.cat([heads[:, :, :1], apply_rot_embed_cat(heads[:, :, 1:], rotary).to(heads)], dim=2)
+        before = heads.shape[2] - len(rotary)
+        return torch.cat([heads[:, :, :before], apply_rot_embed_cat(heads[:, :, before:], rotary).to(heads)], dim=2)
 
     def norm_attention(self, block: nn.Module, tokens: Tensor) -> Tensor:
         """norm1; blocks with post-norm have nothing here."""
@@ -148,18 +151,17 @@ class EVACLIPViT(MaskGuidedViT):
 
     def project(self, tokens: Tensor) -> Tensor:
         """Final norm and head."""
-        return self.proxy.head(self.proxy.fc_norm(self.proxy.norm(tokens)))
+        return self.module.head(self.module.fc_norm(self.module.norm(tokens)))
 
-    def _trains(self, name: str) -> bool:
+    def part(self, name: str) -> Part:
+        """Tell the part of a parameter; keys are no ATTENTION, as published checkpoints were tuned."""
         name = rename(name, self._to_published)
-        last = f"blocks.{self.num_blocks - 1}."
-        after_attention = name.startswith(("norm.", "fc_norm.", "head.")) or any(
-            name.startswith(last + part) for part in ("norm2.", "mlp.", "gamma_2")
-        )
-        return {
-            "none": False,
-            "all": True,
-            "attention": ("attn" in name and any(part in name for part in ("q_proj", "v_proj", "qkv")))
-            or "pos" in name,
-            "before_proj": not after_attention,
-        }[self.finetune_type]
+        last = f"blocks.{len(self.blocks) - 1}."
+        part = Part.OTHER
+        if ("attn" in name and any(key in name for key in ("q_proj", "v_proj", "qkv"))) or "pos" in name:
+            part |= Part.ATTENTION
+        if name.startswith(("norm.", "fc_norm.", "head.")):
+            part |= Part.READOUT | Part.PROJECTION
+        if any(name.startswith(last + following) for following in ("norm2.", "mlp.", "gamma_2")):
+            part |= Part.READOUT
+        return part
