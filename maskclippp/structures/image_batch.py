@@ -1,11 +1,11 @@
-"""Pictures made ready for an encoder: normalised, resized with their masks, padded, grouped by size."""
+"""Pictures made ready for an encoder: normalised, resized, padded with their masks, grouped by size."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +15,17 @@ from ..utils.errors import UserError
 from .resampled_masks import ResampledMasks
 
 RESIZE_TYPES = ("none", "short", "square", "rel")
+STEPS = ("normalise", "resize", "pad")
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Pictures of one padded size, with their masks on the same padded grid.
+    """Pictures of one padded size, with their masks.
 
     Attributes:
-        pixels: (B, 3, Hp, Wp) float, normalised; zero in the padding at the right and bottom.
-        masks: B views (Q, Hp, Wp) with values in [0, 1], zero in the padding; made from tensors as well.
+        pixels: (B, 3, Hp, Wp) float, normalised.
+        masks: B views (Q, H', W') with values in [0, 1], on any grid that covers the padded picture; made from tensors
+            as well.
         sizes: B pairs (height, width) without padding.
         index: positions of the pictures in the list that the batch was made from.
     """
@@ -41,10 +43,6 @@ class ImageBatch:
                 f"{len(self.index)} positions"
             )
         object.__setattr__(self, "masks", [ResampledMasks.of(masks) for masks in self.masks])
-        canvas = tuple(self.pixels.shape[-2:])
-        for position, masks in enumerate(self.masks):
-            if masks.size != canvas:
-                raise ValueError(f"masks of picture {position}: {masks.shape}, not (Q, *{canvas})")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,12 @@ class ImageTransform:
         pixel_mean, pixel_std: per channel (RGB), in units of 0-255 pixel values.
         resize_type: "none"; "short": the shorter side becomes ``size``, the other is scaled and floored; "square": both
             become ``size``; "rel": both are multiplied by ``scale``.
-        size_divisibility: the padded size is a multiple of it; 0 means no padding.
+        size_divisibility: the padded size is a multiple of it; 0 means no padding. Padding is zero, at the right and
+            bottom.
+        interpolation: "bilinear" or "bicubic", without antialiasing.
+        align_corners: of the interpolation.
+        order: which step follows which.
+        resize_masks: masks are resized with the picture; else they keep their grid, which covers the padded picture.
     """
 
     pixel_mean: tuple[float, ...]
@@ -64,10 +67,16 @@ class ImageTransform:
     size: int = 640
     scale: float = 1.0
     size_divisibility: int = 0
+    interpolation: str = "bilinear"
+    align_corners: bool = False
+    order: tuple[str, ...] = STEPS
+    resize_masks: bool = True
 
     def __post_init__(self) -> None:
         if self.resize_type not in RESIZE_TYPES:
             raise ValueError(f"resize type '{self.resize_type}' is none of {', '.join(RESIZE_TYPES)}")
+        if sorted(self.order) != sorted(STEPS):
+            raise ValueError(f"order {self.order} is no order of {', '.join(STEPS)}")
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) that a picture of this size is resized to."""
@@ -94,7 +103,7 @@ class ImageTransform:
         Args:
             images: B tensors (3, H, W), RGB, 0-255, any dtype, on one device.
             masks: B tensors (Q, H', W') in [0, 1] (float or bool), or views of such, on any grid that covers the same
-                picture; resized bilinearly with it. None: no masks.
+                picture. None: no masks.
 
         Raises:
             UserError: another number of mask tensors than of images, or shapes other than (3, H, W) and (Q, H, W).
@@ -103,7 +112,7 @@ class ImageTransform:
             raise UserError(
                 f"{len(images)} images but {len(masks)} tensors of masks; give one (Q, H, W) for each image"
             )
-        groups: dict[tuple[int, int], list[tuple[int, Tensor, ResampledMasks]]] = defaultdict(list)
+        groups: dict[tuple[int, int], list[tuple[int, _Prepared]]] = defaultdict(list)
         for index, image in enumerate(images):
             picture_masks = image.new_zeros((0, *image.shape[-2:])) if masks is None else masks[index]
             if image.dim() != 3 or len(picture_masks.shape) != 3 or 0 in picture_masks.shape[1:]:
@@ -111,36 +120,62 @@ class ImageTransform:
                     f"image {index} has shape {tuple(image.shape)} and masks {tuple(picture_masks.shape)}; "
                     "expected (3, H, W) and (Q, H, W)"
                 )
-            picture = self._prepare(image)
-            resized = ResampledMasks.of(picture_masks).to(picture.device).resize(tuple(picture.shape[-2:]))
-            groups[self.padded_size(*picture.shape[-2:])].append((index, picture, resized))
-        return [_collate(members, size) for size, members in groups.items()]
+            prepared = self._prepare(image, ResampledMasks.of(picture_masks).to(image.device))
+            groups[tuple(prepared.pixels.shape[-2:])].append((index, prepared))
+        return [
+            ImageBatch(
+                pixels=torch.stack([each.pixels for _, each in members]),
+                masks=[each.masks for _, each in members],
+                sizes=[each.size for _, each in members],
+                index=[index for index, _ in members],
+            )
+            for members in groups.values()
+        ]
 
-    def _prepare(self, image: Tensor) -> Tensor:
-        mean = torch.tensor(self.pixel_mean, device=image.device).view(-1, 1, 1)
-        std = torch.tensor(self.pixel_std, device=image.device).view(-1, 1, 1)
-        picture = (image.float() - mean) / std
-        return resize_maps(picture, self.target_size(*picture.shape[-2:]))
+    def _prepare(self, image: Tensor, masks: ResampledMasks) -> _Prepared:
+        state = _Prepared(image.float(), masks, tuple(image.shape[-2:]))
+        steps = {"normalise": self._normalise, "resize": self._resize, "pad": self._pad}
+        for name in self.order:
+            state = steps[name](state)
+        return state
+
+    def _normalise(self, state: _Prepared) -> _Prepared:
+        mean, std = (state.pixels.new_tensor(each).view(-1, 1, 1) for each in (self.pixel_mean, self.pixel_std))
+        return replace(state, pixels=(state.pixels - mean) / std)
+
+    def _resize(self, state: _Prepared) -> _Prepared:
+        canvas = tuple(state.pixels.shape[-2:])
+        target = self.target_size(*canvas)
+        return _Prepared(
+            pixels=resize_maps(state.pixels, target, self.interpolation, self.align_corners),
+            masks=state.masks.resize(target) if self.resize_masks else state.masks,
+            size=tuple(max(part * new // old, 1) for part, new, old in zip(state.size, target, canvas, strict=True)),
+        )
+
+    def _pad(self, state: _Prepared) -> _Prepared:
+        canvas = tuple(state.pixels.shape[-2:])
+        target = self.padded_size(*canvas)
+        right, bottom = target[1] - canvas[1], target[0] - canvas[0]
+        pixels = F.pad(state.pixels, (0, right, 0, bottom)) if right or bottom else state.pixels
+        return _Prepared(pixels, state.masks.resize(canvas).pad(target), state.size)
 
 
-def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (C, H, W) maps bilinearly (no aligned corners, no antialiasing) to (C, *size); C may be 0."""
+@dataclass(frozen=True)
+class _Prepared:
+    """One picture on its way: pixels (3, H, W), masks, and how much of it is no padding."""
+
+    pixels: Tensor
+    masks: ResampledMasks
+    size: tuple[int, int]
+
+
+def resize_maps(
+    maps: Tensor, size: tuple[int, int], interpolation: str = "bilinear", align_corners: bool = False
+) -> Tensor:
+    """Resize (C, H, W) maps without antialiasing to (C, *size); C may be 0."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     if maps.shape[0] == 0:
         return maps.new_zeros((0, *size))
     # As (C, 1, H, W): as channels of one map, many masks are copied to another memory layout first.
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _collate(members: list[tuple[int, Tensor, ResampledMasks]], size: tuple[int, int]) -> ImageBatch:
-    def pad(picture: Tensor) -> Tensor:
-        right, bottom = size[1] - picture.shape[-1], size[0] - picture.shape[-2]
-        return F.pad(picture, (0, right, 0, bottom)) if right or bottom else picture
-
-    return ImageBatch(
-        pixels=torch.stack([pad(picture) for _, picture, _ in members]),
-        masks=[masks.pad(size) for _, _, masks in members],
-        sizes=[tuple(picture.shape[-2:]) for _, picture, _ in members],
-        index=[index for index, _, _ in members],
-    )
+    return F.interpolate(maps[:, None], size=size, mode=interpolation, align_corners=align_corners)[:, 0]

@@ -136,11 +136,12 @@ class ResampledMasks:
         return replace(self, values=self.values.to(device))
 
     def resize(self, size: tuple[int, int], method: str = "bilinear") -> ResampledMasks:
-        """Resize without aligned corners and without antialiasing.
+        """Resize without antialiasing.
 
         Args:
             size: (H, W).
-            method: "bilinear", "nearest", "bicubic", or "avg" for the mean of all pixels below.
+            method: "bilinear", "nearest", "bicubic", "bilinear_aligned" with aligned corners, or "avg" for the mean of
+                all pixels below.
         """
         return self._then((method, size[0]), (method, size[1]))
 
@@ -245,5 +246,6 @@ def _step(matrix: Tensor, what: str, length: int) -> Tensor:
     columns = matrix.T[:, None, :, None]  # (source, 1, n, 1): each source is a picture one pixel wide
     if what == "avg":
         return F.adaptive_avg_pool2d(columns, (length, 1))[:, 0, :, 0].T
-    corners = None if what == "nearest" else False
-    return F.interpolate(columns, size=(length, 1), mode=what, align_corners=corners)[:, 0, :, 0].T
+    mode, _, aligned = what.partition("_")
+    corners = None if mode == "nearest" else bool(aligned)
+    return F.interpolate(columns, size=(length, 1), mode=mode, align_corners=corners)[:, 0, :, 0].T
