@@ -9,7 +9,8 @@ from ..utils.registry import Registry
 CRITERION_REGISTRY = Registry("CRITERION")
 CRITERION_REGISTRY.__doc__ = """
 Criteria: called with the config node MODEL.MASKCLIPPP.CRITERION; forward(logits (N, K), labels (N,), image_index (N,),
-areas (N,)) returns {name: scalar loss}.
+areas (N,), divisor) returns {name: scalar loss}, a sum over images that is divided by the divisor, or by their own
+number; count_images(areas of each image) tells that number.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 def mask_weights(labels: Tensor, image_index: Tensor, balance_classes: bool) -> Tensor:
-    """Return the weight of each mask, (N,) float32; they sum to 1 (MaskCLIP++, Zeng et al. 2024, section 3.4).
+    """Return the weight of each mask, (N,) float64 (MaskCLIP++, Zeng et al. 2024, section 3.4).
+
+    They sum to 1 in each image, so that a loss is divided by the number of images.
 
     Args:
         labels: (N,) long; an ignored label counts as a class of its own.
@@ -23,14 +26,14 @@ def mask_weights(labels: Tensor, image_index: Tensor, balance_classes: bool) -> 
         balance_classes: classes present in an image share its weight equally, masks of a class share the class's;
             else all masks of an image share its weight.
     """
-    images, image_of_mask = image_index.unique(return_inverse=True)
+    _, image_of_mask = image_index.unique(return_inverse=True)
     masks_per_image = torch.bincount(image_of_mask)
     if not balance_classes:
-        return 1.0 / (len(images) * masks_per_image[image_of_mask])
+        return 1.0 / masks_per_image[image_of_mask].double()
     pairs = torch.stack([image_of_mask, labels], dim=1)
     distinct, pair_of_mask, masks_per_pair = pairs.unique(dim=0, return_inverse=True, return_counts=True)
     classes_per_image = torch.bincount(distinct[:, 0])
-    return 1.0 / (len(images) * classes_per_image[image_of_mask] * masks_per_pair[pair_of_mask])
+    return 1.0 / (classes_per_image[image_of_mask] * masks_per_pair[pair_of_mask]).double()
 
 
 @CRITERION_REGISTRY.register()
@@ -73,7 +76,17 @@ class ReweightCELoss(nn.Module):
             "ignore_index": cfg.IGNORE_INDEX,
         }
 
-    def forward(self, logits: Tensor, labels: Tensor, image_index: Tensor, areas: Tensor) -> dict[str, Tensor]:
+    def count_images(self, areas: Sequence[Tensor]) -> int:
+        """Return how many images have a loss: what the sum over a batch is divided by.
+
+        Args:
+            areas: of each image (Q,), sum of each mask on the patch grid.
+        """
+        return sum(bool((image > 0).any()) if self.ignore_empty else len(image) > 0 for image in areas)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, image_index: Tensor, areas: Tensor, divisor: float | None = None
+    ) -> dict[str, Tensor]:
         """Return {"loss_ce": scalar}.
 
         Args:
@@ -81,16 +94,17 @@ class ReweightCELoss(nn.Module):
             labels: (N,) long, 0 to K - 1 or the ignored one.
             image_index: (N,) long.
             areas: (N,), sum of each mask on the patch grid.
+            divisor: of the sum over images, where these are a part of a batch; None: their own number.
         """
         if self.ignore_empty:
             kept = areas > 0
             logits, labels, image_index = logits[kept], labels[kept], image_index[kept]
         if not len(labels):
             return {"loss_ce": logits.sum() * 0.0}
-        losses = F.cross_entropy(
-            logits.float() / self.temperature, labels, ignore_index=self.ignore_index, reduction="none"
-        )
-        loss = (losses * mask_weights(labels, image_index, self.balance_classes)).sum()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        losses = F.cross_entropy(logits / self.temperature, labels, ignore_index=self.ignore_index, reduction="none")
+        images = len(image_index.unique()) if divisor is None else divisor
+        loss = (losses * mask_weights(labels, image_index, self.balance_classes).to(losses)).sum() / images
         if self.ignore_nan and torch.isnan(loss):
             logger.warning("the loss of this step is not a number and counts as zero")
             loss = torch.nan_to_num(logits, nan=0.0).sum() * 0.0

@@ -29,11 +29,14 @@ class MaskTargets:
         labels: B tensors (G,) long.
         masks: B tensors (G, H, W) bool at the top left of the canvas; G may be 0, sizes may differ.
         canvas: (height, width) in pixels that the predictions cover.
+        generators: B sources of the random points, one for each picture, so that these do not depend on the pictures
+            around; None: torch's own.
     """
 
     labels: Sequence[Tensor]
     masks: Sequence[Tensor]
     canvas: tuple[int, int]
+    generators: Sequence[torch.Generator] | None = None
 
     def __post_init__(self) -> None:
         for index, (labels, masks) in enumerate(zip(self.labels, self.masks, strict=True)):
@@ -43,6 +46,11 @@ class MaskTargets:
                     f"picture {index}: labels {tuple(labels.shape)} and masks {tuple(masks.shape)} {masks.dtype} on a "
                     f"canvas of {self.canvas}; expected (G,) and (G, H, W) bool"
                 )
+
+    def draw(self, picture: int, *shape: int) -> Tensor:
+        """Return random numbers in [0, 1) of a picture, float32, on the device of the masks."""
+        generator = None if self.generators is None else self.generators[picture]
+        return torch.rand(shape, generator=generator, device=self.masks[picture].device)
 
     @property
     def count(self) -> int:
@@ -82,12 +90,11 @@ def matching_costs(
         weights: of the terms.
         num_points: P.
     """
-    batch = len(mask_features)
     rows = [torch.arange(len(labels), device=mask_features.device) for labels in targets.labels]
     labels = pad_sequence(list(targets.labels), batch_first=True)  # (B, G)
     costs = []
     for logits, embeddings in zip(class_logits, mask_embeddings, strict=True):
-        points = torch.rand(batch, num_points, 2, device=mask_features.device, dtype=mask_features.dtype)
+        points = torch.stack([targets.draw(picture, num_points, 2) for picture in range(len(rows))]).to(mask_features)
         sampled = [
             sample_masks(masks, index, picture_points[None], targets.canvas)
             for masks, index, picture_points in zip(targets.masks, rows, points, strict=True)

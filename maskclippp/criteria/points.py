@@ -5,9 +5,13 @@ Points are (x, y) in [0, 1] of the canvas that the maps cover; outside a map eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Draw = Callable[..., Tensor]
 
 
 def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
@@ -54,7 +58,9 @@ def _neighbours(low: Tensor, after: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def uncertain_points(mask_logits: Tensor, count: int, *, oversampling: float, importance: float) -> Tensor:
+def uncertain_points(
+    mask_logits: Tensor, count: int, *, oversampling: float, importance: float, draw: Draw = torch.rand
+) -> Tensor:
     """Draw points for each mask, most of them where it is least sure (Kirillov et al. 2020, "PointRend", section 3.1).
 
     Args:
@@ -62,16 +68,13 @@ def uncertain_points(mask_logits: Tensor, count: int, *, oversampling: float, im
         count: P.
         oversampling: so many times P candidates are drawn evenly.
         importance: this share of P are the candidates with logits nearest to 0; the others are drawn anew, evenly.
+        draw: makes random numbers in [0, 1) of a shape.
 
     Returns:
         (N, P, 2).
     """
-    candidates = _even_points(mask_logits, int(count * oversampling))
+    candidates = draw(len(mask_logits), int(count * oversampling), 2).to(mask_logits)
     doubt = -sample_maps(mask_logits[:, None], candidates)[:, 0].abs()
     kept = doubt.topk(int(importance * count), dim=1, sorted=False).indices
     chosen = candidates.gather(1, kept[..., None].expand(-1, -1, 2))
-    return torch.cat([chosen, _even_points(mask_logits, count - kept.shape[1])], dim=1)
-
-
-def _even_points(mask_logits: Tensor, count: int) -> Tensor:
-    return torch.rand(len(mask_logits), count, 2, device=mask_logits.device, dtype=mask_logits.dtype)
+    return torch.cat([chosen, draw(len(mask_logits), count - kept.shape[1], 2).to(mask_logits)], dim=1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
-from detectron2.utils import comm
 from torch import Tensor, nn
 
 from .matching import CostWeights, MaskTargets, assign, matching_costs
@@ -52,6 +54,7 @@ class SetCriterion(nn.Module):
         self.deep_supervision = deep_supervision
         label_weights = torch.ones(num_classes + 1)
         label_weights[-1] = no_object_weight
+        self.no_object_weight = label_weights[-1].item()  # as rounded as the weights that are added up
         self.register_buffer("empty_weight", label_weights, persistent=False)
 
     @classmethod
@@ -70,19 +73,41 @@ class SetCriterion(nn.Module):
             "deep_supervision": node.DEEP_SUPERVISION,
         }
 
+    def divisors(self, mask_counts: Sequence[int], num_queries: int) -> dict[str, float]:
+        """Return what the sums over pictures are divided by; those of parts of a batch add up.
+
+        Args:
+            mask_counts: ground-truth masks of each picture.
+            num_queries: Q.
+
+        Returns:
+            "labels": the class weights of all B Q queries; "masks": the number of masks.
+        """
+        matched = [min(count, num_queries) for count in mask_counts]
+        unmatched = len(matched) * num_queries - sum(matched)
+        return {"labels": sum(matched) + self.no_object_weight * unmatched, "masks": float(sum(mask_counts))}
+
     def forward(
-        self, class_logits: Tensor, mask_embeddings: Tensor, mask_features: Tensor, targets: MaskTargets
+        self,
+        class_logits: Tensor,
+        mask_embeddings: Tensor,
+        mask_features: Tensor,
+        targets: MaskTargets,
+        divisors: Mapping[str, float] | None = None,
     ) -> dict[str, Tensor]:
         """Return weighted losses: loss_ce, loss_mask, loss_dice of the last prediction, with suffix _i of the others.
 
-        Mask losses are summed over all masks and divided by the mean number of masks of the ranks, at least 1.
+        The cross-entropy is summed over all queries, mask losses over all masks; both are divided.
 
         Args:
             class_logits: (L, B, Q, K + 1).
             mask_embeddings: (L, B, Q, C).
             mask_features: (B, C, h, w); a mask's logits are the product of its embedding with them.
             targets: B pictures.
+            divisors: of the whole batch, see :meth:`divisors`, where the pictures are a part of one; None: their own.
         """
+        if divisors is None:
+            divisors = self.divisors([len(labels) for labels in targets.labels], class_logits.shape[2])
         if not self.deep_supervision:
             class_logits, mask_embeddings = class_logits[-1:], mask_embeddings[-1:]
         with torch.autocast(mask_features.device.type, enabled=False):
@@ -100,9 +125,9 @@ class SetCriterion(nn.Module):
             pairs = assign(costs, [len(labels) for labels in targets.labels])
             mask_loss, dice_loss = self.mask_losses(mask_embeddings, mask_features, targets, pairs)
             losses = {
-                "loss_ce": self.weights.label * self.label_losses(class_logits, targets, pairs),
-                "loss_mask": self.weights.mask * mask_loss,
-                "loss_dice": self.weights.dice * dice_loss,
+                "loss_ce": self.weights.label * self.label_losses(class_logits, targets, pairs) / divisors["labels"],
+                "loss_mask": self.weights.mask * mask_loss / max(divisors["masks"], 1.0),
+                "loss_dice": self.weights.dice * dice_loss / max(divisors["masks"], 1.0),
             }
         last = len(class_logits) - 1
         return {
@@ -112,18 +137,18 @@ class SetCriterion(nn.Module):
         }
 
     def label_losses(self, class_logits: Tensor, targets: MaskTargets, pairs: Pairs) -> Tensor:
-        """Return the weighted mean of the cross-entropy over all B Q queries, (L,); one without a mask is class K."""
+        """Return the weighted sum of the cross-entropy over all B Q queries, (L,); one without a mask is class K."""
         labels = torch.full(class_logits.shape[:-1], self.num_classes, device=class_logits.device)  # (L, B, Q)
         for picture, (queries, chosen) in enumerate(pairs):
             labels[:, picture].scatter_(1, queries, targets.labels[picture][chosen])
         weights = self.empty_weight.to(class_logits.dtype)
         losses = F.cross_entropy(class_logits.flatten(0, 2), labels.flatten(), weights, reduction="none")
-        return losses.view(len(labels), -1).sum(dim=1) / weights[labels].flatten(1).sum(dim=1)
+        return losses.view(len(labels), -1).sum(dim=1)
 
     def mask_losses(
         self, mask_embeddings: Tensor, mask_features: Tensor, targets: MaskTargets, pairs: Pairs
     ) -> tuple[Tensor, Tensor]:
-        """Return binary cross-entropy and dice loss, both (L,), of the matched masks, at points of their own.
+        """Return the sums of binary cross-entropy and dice loss, both (L,), of matched masks, at points of their own.
 
         Masks are computed for the matched queries only, for all predictions of a picture in one product.
         """
@@ -133,7 +158,11 @@ class SetCriterion(nn.Module):
             embeddings = mask_embeddings[:, picture].gather(1, queries[..., None].expand(-1, -1, len(features)))
             masks = (embeddings.flatten(0, 1) @ features.flatten(1)).unflatten(1, features.shape[1:])  # (L G, h, w)
             points = uncertain_points(
-                masks.detach(), self.num_points, oversampling=self.oversampling, importance=self.importance
+                masks.detach(),
+                self.num_points,
+                oversampling=self.oversampling,
+                importance=self.importance,
+                draw=partial(targets.draw, picture),
             )
             at_points = sample_maps(masks[:, None], points)[:, 0]
             truth = sample_masks(targets.masks[picture], chosen.flatten(), points, targets.canvas)
@@ -143,16 +172,7 @@ class SetCriterion(nn.Module):
         mask_loss = F.binary_cross_entropy_with_logits(x, t, reduction="none").mean(dim=-1)
         inside = x.sigmoid()
         dice_loss = 1 - (2 * (inside * t).sum(dim=-1) + 1) / (inside.sum(dim=-1) + t.sum(dim=-1) + 1)
-        divisor = self._mean_count(targets, mask_features.device)
-        return mask_loss.sum(dim=1) / divisor, dice_loss.sum(dim=1) / divisor
-
-    @staticmethod
-    def _mean_count(targets: MaskTargets, device: torch.device) -> Tensor:
-        """Return the mean number of masks of the ranks, at least 1."""
-        count = torch.tensor(float(targets.count), device=device)
-        if comm.get_world_size() > 1:
-            torch.distributed.all_reduce(count)
-        return (count / comm.get_world_size()).clamp(min=1)
+        return mask_loss.sum(dim=1), dice_loss.sum(dim=1)
 
 
 def _full_precision(values: Tensor) -> Tensor:

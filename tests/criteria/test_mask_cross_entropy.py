@@ -21,8 +21,8 @@ BATCH = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, ma
 def test_weights_by_hand():
     labels = torch.tensor([1, 1, 2, 1])
     images = torch.tensor([0, 0, 0, 2])
-    torch.testing.assert_close(mask_weights(labels, images, True), torch.tensor([1 / 8, 1 / 8, 1 / 4, 1 / 2]))
-    torch.testing.assert_close(mask_weights(labels, images, False), torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 2]))
+    torch.testing.assert_close(mask_weights(labels, images, True), torch.tensor([1 / 4, 1 / 4, 1 / 2, 1.0]).double())
+    torch.testing.assert_close(mask_weights(labels, images, False), torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0]).double())
 
 
 @given(BATCH, st.booleans())
@@ -30,13 +30,12 @@ def test_weights_by_hand():
 def test_images_and_classes_share_equally(batch, balance):
     images, labels = torch.tensor(batch).T
     weights = mask_weights(labels, images, balance)
-    per_image = torch.zeros(4).index_add(0, images, weights)
+    per_image = torch.zeros(4).double().index_add(0, images, weights)
     present = per_image[images.unique()]
-    torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
-    torch.testing.assert_close(present, torch.full_like(present, 1 / len(present)))
+    torch.testing.assert_close(present, torch.ones_like(present))
     if balance:
         for image in images.unique():
-            shares = torch.zeros(5).index_add(0, labels[images == image], weights[images == image])
+            shares = torch.zeros(5).double().index_add(0, labels[images == image], weights[images == image])
             shares = shares[labels[images == image].unique()]
             torch.testing.assert_close(shares, torch.full_like(shares, float(shares[0])))
 
@@ -51,6 +50,21 @@ def test_one_image_unbalanced_is_plain_cross_entropy():
     logits, labels, _, areas = inputs()
     loss = ReweightCELoss(temperature=0.5)(logits, labels, torch.zeros(6, dtype=torch.long), areas)["loss_ce"]
     torch.testing.assert_close(loss, F.cross_entropy(logits / 0.5, labels))
+
+
+def test_parts_of_a_batch_add_up():
+    logits, labels, images, areas = inputs()
+    areas[:4] = 0
+    criterion = ReweightCELoss(balance_classes=True, ignore_empty=True)
+    assert criterion.count_images([areas[:4], areas[4:], areas[:0]]) == 1
+    assert ReweightCELoss().count_images([areas[:4], areas[4:], areas[:0]]) == 2
+    whole = criterion(logits, labels, images, areas)["loss_ce"]
+    first, second = (
+        criterion(logits[part], labels[part], images[part], areas[part], divisor=1)["loss_ce"]
+        for part in (slice(0, 4), slice(4, 6))
+    )
+    assert float(first.detach()) == 0.0
+    torch.testing.assert_close(first + second, whole)
 
 
 def test_order_of_masks_does_not_matter():

@@ -145,7 +145,7 @@ def test_losses_and_gradients_equal_the_plain_form(inputs, monkeypatch):
     logits, embeddings, features, targets = inputs
     shared = torch.rand(PREDICTIONS, PICTURES, POINTS, 2, dtype=torch.float64)
     own = [torch.rand(PREDICTIONS, len(labels), POINTS, 2, dtype=torch.float64) for labels in targets.labels]
-    draws = iter(shared)
+    draws = iter(shared.flatten(0, 1))
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: next(draws))
     picked = iter([each.flatten(0, 1) for each in own])
     monkeypatch.setattr("maskclippp.criteria.set_criterion.uncertain_points", lambda masks, *a, **b: next(picked))
@@ -233,14 +233,26 @@ def test_targets_are_checked():
         MaskTargets([torch.zeros(1).long()], [torch.zeros(1, 5, 4, dtype=torch.bool)], (4, 4))
 
 
-def test_masks_are_averaged_over_ranks(inputs, monkeypatch):
-    """Six masks here and two on the other of two ranks: mask losses are divided by four."""
-    losses = []
-    for ranks in (1, 2):
-        monkeypatch.setattr("maskclippp.criteria.set_criterion.comm.get_world_size", lambda ranks=ranks: ranks)
-        monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.add_(2))
-        torch.manual_seed(0)
-        losses.append(_criterion()(*inputs))
-    for name, alone in losses[0].items():
-        factor = 1 if name.startswith("loss_ce") else 6 / 4
-        torch.testing.assert_close(losses[1][name], alone * factor)
+def test_parts_of_a_batch_add_up(inputs):
+    """Losses and gradients of single pictures, divided by what the whole batch is divided by."""
+    logits, embeddings, features, targets = inputs
+    leaves = [tensor.requires_grad_() for tensor in (logits, embeddings, features)]
+    criterion = _criterion()
+    generators = [torch.Generator() for _ in range(PICTURES)]
+
+    def losses(pictures: list[int], divisors: dict[str, float] | None = None) -> dict[str, torch.Tensor]:
+        for picture in pictures:
+            generators[picture].manual_seed(picture)
+        some = MaskTargets(*([each[i] for i in pictures] for each in (targets.labels, targets.masks)), targets.canvas,
+                           [generators[i] for i in pictures])  # fmt: skip
+        return criterion(logits[:, pictures], embeddings[:, pictures], features[pictures], some, divisors)
+
+    whole = losses([0, 1])
+    divisors = criterion.divisors([4, 2], QUERIES)
+    assert divisors == {"labels": pytest.approx(6 + 0.1 * 6), "masks": 6.0}
+    parts = [losses([picture], divisors) for picture in range(PICTURES)]
+    for name, loss in whole.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], loss, rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(sum(sum(each.values()) for each in some), leaves) for some in ([whole], parts)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
