@@ -101,7 +101,7 @@ class ImageTransform:
         """Make batches of equal padded size, so that no picture sees padding that only its batch mates need.
 
         Args:
-            images: B tensors (3, H, W), RGB, 0-255, any dtype, on one device.
+            images: B tensors (3, H, W), RGB, 0-255, any dtype, on one device; (0, H, W) where only masks are wanted.
             masks: B tensors (Q, H', W') in [0, 1] (float or bool), or views of such, on any grid that covers the same
                 picture. None: no masks.
 
@@ -140,7 +140,10 @@ class ImageTransform:
         return state
 
     def _normalise(self, state: _Prepared) -> _Prepared:
-        mean, std = (state.pixels.new_tensor(each).view(-1, 1, 1) for each in (self.pixel_mean, self.pixel_std))
+        channels = len(state.pixels)  # 0 where only the masks are wanted
+        mean, std = (
+            state.pixels.new_tensor(each[:channels]).view(-1, 1, 1) for each in (self.pixel_mean, self.pixel_std)
+        )
         return replace(state, pixels=(state.pixels - mean) / std)
 
     def _resize(self, state: _Prepared) -> _Prepared:

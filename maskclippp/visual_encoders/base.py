@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,6 +98,20 @@ class VisualEncoder(nn.Module):
         """Encode one batch; features without suffix."""
         raise NotImplementedError
 
+    def areas(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the areas that :meth:`encode` gives, from the masks and the canvas of a batch alone."""
+        raise NotImplementedError(f"{type(self).__name__} gives no mask embeddings")
+
+    @torch.no_grad()
+    def mask_areas(self, images: list[Tensor], masks: Sequence[Tensor | ResampledMasks]) -> list[Tensor]:
+        """Return the area of each mask on the patch grid, B tensors (Q,), without looking at the pictures.
+
+        Args:
+            images, masks: as for :meth:`forward`.
+        """
+        batches = self.transform([image[:0] for image in images], masks)
+        return _restore(batches, [self.areas(batch) for batch in batches])
+
     def run_layer(self, layer: Callable[..., Any], *arguments: Any) -> Any:
         """Call a layer, with activation checkpointing if that is on."""
         if self.grad_checkpointing and self.training and torch.is_grad_enabled():
@@ -122,11 +137,7 @@ class VisualEncoder(nn.Module):
                     "raise TEST_IMAGE_SIZE (IMAGE_SIZE in training) or set SIZE_DIVISIBILITY"
                 )
         outputs = [self._encode(batch) for batch in batches]
-        places = {index: (group, row) for group, batch in enumerate(batches) for row, index in enumerate(batch.index)}
-
-        def restore(values: list[list[Tensor]]) -> list[Tensor]:
-            return [values[group][row] for group, row in (places[index] for index in range(len(images)))]
-
+        restore = partial(_restore, batches)
         with_masks = masks is not None and all(output.mask_embeddings is not None for output in outputs)
         return VisualOutput(
             mask_embeddings=restore([output.mask_embeddings for output in outputs]) if with_masks else None,
@@ -136,3 +147,13 @@ class VisualEncoder(nn.Module):
                 for name in (outputs[0].features if outputs else ())
             },
         )
+
+
+def _restore(batches: Sequence[ImageBatch], values: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Bring values of the pictures of each batch to the order of the pictures that these were made from."""
+    by_index = {
+        index: value
+        for batch, members in zip(batches, values, strict=True)
+        for index, value in zip(batch.index, members, strict=True)
+    }
+    return [by_index[index] for index in range(len(by_index))]

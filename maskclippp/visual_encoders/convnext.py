@@ -98,6 +98,14 @@ class CLIPConvNeXt(VisualEncoder):
             features={name: list(maps[name]) for name in self.out_features if name in maps},
         )
 
+    def areas(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the largest sum of each mask on any grid that it is pooled on."""
+        canvas = batch.pixels.shape[-2:]
+        # A mask is pooled before the stage where it begins, too.
+        first = max(min(self.mask_prior_beg - 1, 4), 1)
+        grids = [tuple(side // stride for side in canvas) for stride in STAGE_STRIDES[first - 1 :]]
+        return [torch.stack([_weights(masks, grid).sum(dim=1) for grid in grids]).amax(dim=0) for masks in batch.masks]
+
     def head(self, features: Tensor) -> Tensor:
         """Norm of the trunk's head and projection, pixel by pixel: (B, C, h, w) -> (B, D, h, w)."""
         normed = self.proxy.trunk.head.norm(features).permute(0, 2, 3, 1)
@@ -146,7 +154,7 @@ class _MaskVectors:
     def _pool(self, features: Tensor) -> Tensor:
         grid = tuple(features.shape[-2:])
         if grid not in self._weights:
-            self._weights[grid] = [downsample_masks(picture, grid).flatten(1) for picture in self.masks]
+            self._weights[grid] = [_weights(picture, grid) for picture in self.masks]
         weights = self._weights[grid]
         sums = [picture.sum(dim=1) for picture in weights]
         self.areas = torch.maximum(self.areas, torch.cat(sums))
@@ -155,6 +163,11 @@ class _MaskVectors:
             for picture, feature, total in zip(weights, features, sums, strict=True)
         ]
         return torch.cat(pooled)[..., None, None]
+
+
+def _weights(masks: ResampledMasks, grid: tuple[int, int]) -> Tensor:
+    """Bring (Q, Hp, Wp) masks to a grid, (Q, h*w)."""
+    return downsample_masks(masks, grid).flatten(1)
 
 
 def _layers(stage: nn.Module) -> list[nn.Module]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
-from torch import nn
+from torch import Tensor, nn
 
 from ..structures import ImageBatch, VisualOutput
 from ..utils.errors import UserError
@@ -75,6 +75,10 @@ class PoolEncoder(VisualEncoder):
                 stride = self.tower.stride if name == "p_embs" else None
                 shapes[name] = ShapeSpec(channels=self.tower.embed_dim, stride=stride)
         return {name + self.feature_suffix: shape for name, shape in shapes.items()}
+
+    def areas(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the sum of each mask on the patch grid."""
+        return self.policy.on_grid(batch.masks, self.tower.grid(tuple(batch.pixels.shape[-2:]))).areas()
 
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""

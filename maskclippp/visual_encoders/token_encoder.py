@@ -81,6 +81,10 @@ class TokenEncoder(VisualEncoder):
                 shapes[name] = ShapeSpec(channels=self.tower.embed_dim, stride=stride)
         return {name + self.feature_suffix: shape for name, shape in shapes.items()}
 
+    def areas(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the sum of each mask on the patch grid."""
+        return self.policy.on_grid(batch.masks, self.tower.grid(tuple(batch.pixels.shape[-2:]))).areas()
+
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""
         image, grid = self.tower.embed(batch.pixels)

@@ -101,6 +101,18 @@ def test_batch_equals_one_by_one(build, inputs):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("divisibility", [32, 0])
+def test_areas_are_known_without_the_pictures(build, divisibility):
+    transform = tiny_transform(size_divisibility=divisibility)
+    encoder = build(train_transform=transform, test_transform=transform)
+    sizes, counts = [(65, 97), (79, 64), (95, 127), (64, 96)], [3, 0, 2, 4]
+    images = [random_image(*size, seed=i) for i, size in enumerate(sizes)]
+    masks = [rectangle_masks(count, *size, seed=i) for i, (count, size) in enumerate(zip(counts, sizes, strict=True))]
+    for found, expected in zip(encoder.mask_areas(images, masks), encoder(images, masks).areas, strict=True):
+        assert torch.equal(found, expected)
+
+
+@torch.no_grad()
 def test_only_images_without_masks(build, inputs):
     images, _ = inputs
     output = build()(images, [torch.zeros(0, *size) for size in SIZES])

@@ -51,12 +51,20 @@ class Tower(ABC):
         """Pixels along one side of a place of the last feature map."""
 
     @abstractmethod
+    def grid(self, canvas: tuple[int, int]) -> tuple[int, int]:
+        """Return (h, w) of the last feature map of a picture of (Hp, Wp) pixels."""
+
+    @abstractmethod
     def part(self, name: str) -> Part:
         """Tell which part of the tower a parameter of :attr:`module` belongs to."""
 
 
 class BlockTower(Tower):
     """A vision transformer with a class token: pictures become tokens, blocks update them, a projection reads them."""
+
+    def grid(self, canvas: tuple[int, int]) -> tuple[int, int]:
+        """Return the number of whole patches."""
+        return canvas[0] // self.stride, canvas[1] // self.stride
 
     @property
     @abstractmethod

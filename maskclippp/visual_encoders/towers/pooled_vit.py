@@ -55,6 +55,10 @@ class LatentPoolTower(PoolTower):
         """Pixels along one side of a patch."""
         return self.trunk.patch_embed.patch_size[0]
 
+    def grid(self, canvas: tuple[int, int]) -> tuple[int, int]:
+        """Return the number of whole patches."""
+        return canvas[0] // self.stride, canvas[1] // self.stride
+
     def stage_shape(self, name: str) -> tuple[int, int]:
         """There are no stages."""
         raise KeyError(name)

@@ -43,6 +43,10 @@ class ResNetTower(PoolTower):
         """The stride of the last stage."""
         return self.stage_shape(self.stages[-1])[1]
 
+    def grid(self, canvas: tuple[int, int]) -> tuple[int, int]:
+        """The first convolution rounds up, the poolings down."""
+        return tuple((side + 1) // 2 // 16 for side in canvas)
+
     def stage_shape(self, name: str) -> tuple[int, int]:
         """Return channels and stride of a stage."""
         return self.module.get_submodule(name)[-1].bn3.num_features, 4 * 2 ** self.stages.index(name)
