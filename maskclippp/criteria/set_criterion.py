@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
@@ -54,7 +55,7 @@ class SetCriterion(nn.Module):
         self.deep_supervision = deep_supervision
         label_weights = torch.ones(num_classes + 1)
         label_weights[-1] = no_object_weight
-        self.no_object_weight = label_weights[-1].item()  # as rounded as the weights that are added up
+        self.no_object_weight = float(np.float32(no_object_weight))  # as rounded as the weights that are added up
         self.register_buffer("empty_weight", label_weights, persistent=False)
 
     @classmethod

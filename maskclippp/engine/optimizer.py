@@ -1,9 +1,11 @@
-"""AdamW with learning rate and weight decay by part, gradient clipping, and the learning-rate schedule."""
+"""Optimizer with learning rate and weight decay by part, gradient clipping, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
@@ -12,12 +14,10 @@ from fvcore.common.param_scheduler import CosineParamScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from maskclippp.structures import ParameterRule
+from maskclippp.structures.parameter_rule import rule_for
 from maskclippp.utils.errors import UserError, did_you_mean
 
-BACKBONE_PREFIX = "backbone."
-VISUAL_PREFIX = "visual_encoder.proxy."
-TEXT_PREFIX = "text_encoder."
-ENCODER_PREFIXES = (VISUAL_PREFIX, TEXT_PREFIX)
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -30,49 +30,55 @@ POSITION_TABLES = ("relative_position_bias_table", "absolute_pos_embed")
 GradientClipper = Callable[[Iterable[nn.Parameter]], None]
 
 
+@dataclass(frozen=True)
+class WeightDecay:
+    """Weight decay by kind of parameter.
+
+    Attributes:
+        weights: of everything else.
+        norms: of norm layers.
+        embeddings: of token embeddings and position tables, and of what is called an embedding where the method's rule
+            says so.
+        biases: of biases where the method's rule says so; None: that of ``weights``.
+    """
+
+    weights: float
+    norms: float = 0.0
+    embeddings: float = 0.0
+    biases: float | None = None
+
+    def of(self, module: nn.Module, leaf: str, rule: ParameterRule) -> float:
+        """Return the decay of a module's own parameter ``leaf``."""
+        if isinstance(module, NORMS):
+            return self.norms
+        if isinstance(module, nn.Embedding) or leaf in POSITION_TABLES or (rule.decay_by_name and "embed" in leaf):
+            return self.embeddings
+        if self.biases is not None and rule.decay_by_name and leaf.endswith("bias"):
+            return self.biases
+        return self.weights
+
+
 def parameter_options(
-    model: nn.Module,
-    *,
-    base_lr: float,
-    weight_decay: float,
-    weight_decay_norm: float = 0.0,
-    weight_decay_embed: float = 0.0,
-    weight_decay_bias: float | None = None,
-    visual_encoder_multiplier: float = 1.0,
-    text_encoder_multiplier: float = 1.0,
-    backbone_multiplier: float = 1.0,
+    model: nn.Module, rules: Sequence[ParameterRule], *, base_lr: float, decay: WeightDecay
 ) -> dict[str, tuple[float, float]]:
     """Return (learning rate, weight decay) of every trainable parameter by its name in checkpoints.
 
     A shared parameter appears once.
 
-    The multipliers hold for what is under ``visual_encoder.proxy``, ``text_encoder`` and ``backbone``. Norm layers and
-    embeddings (token embeddings, position tables, and what is called an embedding inside the two encoders) have their
-    own decay; so have biases inside the two encoders, unless ``weight_decay_bias`` is None.
+    Args:
+        model: whose parameters.
+        rules: of the method.
+        base_lr: learning rate without a rule.
+        decay: by kind of parameter.
     """
     names = checkpoint_names(model)
     options = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
             name = names[parameter]
-            if not parameter.requires_grad or name in options:
-                continue
-            leaf = name.rpartition(".")[2]
-            rate, decay = base_lr, weight_decay
-            if name.startswith(VISUAL_PREFIX):
-                rate = base_lr * visual_encoder_multiplier
-            elif name.startswith(TEXT_PREFIX):
-                rate = base_lr * text_encoder_multiplier
-            elif name.startswith(BACKBONE_PREFIX):
-                rate = base_lr * backbone_multiplier
-            in_encoder = name.startswith(ENCODER_PREFIXES)
-            if isinstance(module, NORMS):
-                decay = weight_decay_norm
-            elif isinstance(module, nn.Embedding) or leaf in POSITION_TABLES or (in_encoder and "embed" in leaf):
-                decay = weight_decay_embed
-            elif weight_decay_bias is not None and in_encoder and leaf.endswith("bias"):
-                decay = weight_decay_bias
-            options[name] = (rate, decay)
+            if parameter.requires_grad and name not in options:
+                rule = rule_for(name, rules)
+                options[name] = (base_lr * rule.rate, decay.of(module, name.rpartition(".")[2], rule))
     return options
 
 
@@ -85,32 +91,36 @@ def checkpoint_names(model: nn.Module) -> dict[nn.Parameter, str]:
     return names
 
 
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """Return AdamW over the trainable parameters of ``model``, one group per pair of learning rate and weight decay.
+def build_optimizer(cfg: CfgNode, model: nn.Module, rules: Sequence[ParameterRule] = ()) -> torch.optim.Optimizer:
+    """Return the optimizer over the trainable parameters, one group per pair of learning rate and weight decay.
+
+    Args:
+        cfg: SOLVER.OPTIMIZER is "ADAMW", or "SGD" with MOMENTUM and NESTEROV.
+        model: whose parameters.
+        rules: of the method.
 
     Raises:
         UserError: nothing trains, or another optimizer is asked for.
     """
-    if cfg.SOLVER.OPTIMIZER.upper() != "ADAMW":
-        raise UserError(f"SOLVER.OPTIMIZER '{cfg.SOLVER.OPTIMIZER}' is not supported; use ADAMW")
-    options = parameter_options(
-        model,
-        base_lr=cfg.SOLVER.BASE_LR,
-        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
-        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
-        weight_decay_embed=cfg.SOLVER.WEIGHT_DECAY_EMBED,
-        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-        visual_encoder_multiplier=cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER,
-        text_encoder_multiplier=cfg.SOLVER.TEXT_ENCODER_MULTIPLIER,
-        backbone_multiplier=cfg.SOLVER.BACKBONE_MULTIPLIER,
+    solver = cfg.SOLVER
+    makers: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
+        "ADAMW": torch.optim.AdamW,
+        "SGD": partial(torch.optim.SGD, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV),
+    }
+    name = solver.OPTIMIZER.upper()
+    if name not in makers:
+        raise UserError(f"SOLVER.OPTIMIZER '{solver.OPTIMIZER}' is not supported{did_you_mean(name, makers)}")
+    decay = WeightDecay(
+        solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_EMBED, solver.WEIGHT_DECAY_BIAS
     )
+    options = parameter_options(model, rules, base_lr=solver.BASE_LR, decay=decay)
     if not options:
         raise UserError("no parameter of this model trains; see FINETUNE_TYPE and PSM.NAME under MODEL.MASKCLIPPP")
     parameters = {name: parameter for parameter, name in checkpoint_names(model).items()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    for name, option in options.items():
-        groups[option].append(parameters[name])
-    return torch.optim.AdamW(
+    for parameter_name, option in options.items():
+        groups[option].append(parameters[parameter_name])
+    return makers[name](
         [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
     )
 
@@ -118,9 +128,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the schedule, a multiplier on every group's own rate.
 
-    At step t of MAX_ITER = T, after the warm-up, WarmupCosineLR gives end + (1 - end) * (1 + cos(pi * t / T)) / 2 with
-    end = BASE_LR_END / BASE_LR; WarmupPolyLR gives (1 - t / T) ^ POLY_LR_POWER, but not less than
-    POLY_LR_CONSTANT_ENDING; WarmupMultiStepLR is detectron2's.
+    At step t of MAX_ITER = T, after the warm-up, with end = BASE_LR_END / BASE_LR: WarmupCosineLR gives
+    end + (1 - end) * (1 + cos(pi * t / T)) / 2; WarmupPolyLR gives end + (1 - end) * (1 - t / T) ^ POLY_LR_POWER, but
+    not less than POLY_LR_CONSTANT_ENDING; WarmupConstantLR gives 1; WarmupMultiStepLR is detectron2's.
 
     Raises:
         UserError: unknown SOLVER.LR_SCHEDULER_NAME.
@@ -128,9 +138,16 @@ def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.opt
     solver, name = cfg.SOLVER, cfg.SOLVER.LR_SCHEDULER_NAME
     if name == "WarmupMultiStepLR":
         return build_lr_scheduler(cfg, optimizer)
+    end = solver.BASE_LR_END / solver.BASE_LR
+
+    def poly(done: float) -> float:
+        falling = end + (1 - end) * max(1 - done, 0.0) ** solver.POLY_LR_POWER
+        return max(falling, solver.POLY_LR_CONSTANT_ENDING)
+
     curves: dict[str, Callable[[float], float]] = {
-        "WarmupCosineLR": CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR),
-        "WarmupPolyLR": lambda done: max(max(1 - done, 0.0) ** solver.POLY_LR_POWER, solver.POLY_LR_CONSTANT_ENDING),
+        "WarmupCosineLR": CosineParamScheduler(1.0, end),
+        "WarmupPolyLR": poly,
+        "WarmupConstantLR": lambda done: 1.0,
     }
     if name not in curves:
         hint = did_you_mean(name, [*curves, "WarmupMultiStepLR"])

@@ -118,7 +118,7 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
     """
     if comm.is_main_process():
         remove_leftovers(cfg.OUTPUT_DIR)
-    optimizer = build_optimizer(cfg, model)
+    optimizer = build_optimizer(cfg, model, model.parameter_rules)
     scheduler = build_scheduler(cfg, optimizer)
     amp_type = _amp_type(cfg)
     scaler = torch.amp.GradScaler("cuda", enabled=amp_type is torch.float16)

@@ -19,7 +19,7 @@ from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
 from ..mask_generators.mask_decoder import MaskPredictions
 from ..mask_generators.published import generator_weights
-from ..structures import ResampledMasks
+from ..structures import ParameterRule, ResampledMasks
 from ..utils.errors import UserError
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
 from .maskclippp import check_targets, class_entries
@@ -42,6 +42,7 @@ class Mask2Former(nn.Module):
         train_classes: K class entries, synonyms separated by commas.
         tasks: what inference returns.
         test_metadata: detectron2 metadata of the test vocabulary.
+        parameter_rules: how its parts train.
     """
 
     checkpoint_prefixes = ("backbone.", "sem_seg_head.")
@@ -59,6 +60,7 @@ class Mask2Former(nn.Module):
         train_classes: list[str],
         tasks: TaskInference,
         test_metadata: Any,
+        parameter_rules: Sequence[ParameterRule] = (),
     ) -> None:
         super().__init__()
         if len(train_classes) != criterion.num_classes:
@@ -72,6 +74,7 @@ class Mask2Former(nn.Module):
         self.size_divisibility = size_divisibility if size_divisibility > 0 else backbone.size_divisibility
         self.train_classes = list(train_classes)
         self.tasks = tasks
+        self.parameter_rules = tuple(parameter_rules)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.set_metadata(test_metadata)
@@ -91,6 +94,7 @@ class Mask2Former(nn.Module):
             "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
             "tasks": TaskInference.from_config(cfg),
             "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
+            "parameter_rules": (ParameterRule(PREFIX, cfg.SOLVER.BACKBONE_MULTIPLIER),),
         }
 
     def set_metadata(self, metadata: Any) -> None:

@@ -19,7 +19,7 @@ from ..data.vocabularies.templates import get_templates
 from ..inference import combine_logits, train_to_test_lookup
 from ..mask_generators import MaskGenerator, build_mask_generator
 from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
-from ..structures import MaskSet, TextBank, VisualOutput
+from ..structures import MaskSet, ParameterRule, TextBank, VisualOutput
 from ..text_encoders import (
     EmbeddingCache,
     TextClassifier,
@@ -55,6 +55,7 @@ class MaskCLIPpp(nn.Module):
         tasks: what inference returns.
         test_metadata: detectron2 metadata of the test vocabulary.
         text_cache: where the embeddings of a frozen text encoder are kept on disk; None: nowhere.
+        parameter_rules: how its parts train.
     """
 
     @configurable
@@ -77,6 +78,7 @@ class MaskCLIPpp(nn.Module):
         templates_f: Sequence[str] = (),
         ensemble: tuple[float, float] | None = None,
         text_cache: EmbeddingCache | None = None,
+        parameter_rules: Sequence[ParameterRule] = (),
     ) -> None:
         super().__init__()
         self.visual_encoder = visual_encoder
@@ -94,6 +96,7 @@ class MaskCLIPpp(nn.Module):
                 text_encoder_f, templates_f, text_chunk_size, text_cache, averaged=True
             )
         self.ensemble = ensemble
+        self.parameter_rules = tuple(parameter_rules)
         self.train_classes = list(train_classes)
         self.train_names = [split_synonyms(entry) for entry in train_classes]
         self.tasks = tasks
@@ -125,6 +128,9 @@ class MaskCLIPpp(nn.Module):
             "tasks": TaskInference.from_config(cfg),
             "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
             "text_cache": default_cache(),
+            "parameter_rules": rules_of_encoders(
+                cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER, cfg.SOLVER.TEXT_ENCODER_MULTIPLIER
+            ),
         }
 
     def set_metadata(self, metadata: Any) -> None:
@@ -267,6 +273,14 @@ class MaskCLIPpp(nn.Module):
         )
         similarity = cosine_similarity(context.mask_embeddings, context.text_embeddings, context.logit_scale)
         return self.psm(similarity, context)
+
+
+def rules_of_encoders(visual: float, text: float) -> tuple[ParameterRule, ...]:
+    """Return the rules of a tuned CLIP, from the multipliers of the learning rate of its two towers."""
+    return (
+        ParameterRule("visual_encoder.proxy.", visual, decay_by_name=True),
+        ParameterRule("text_encoder.", text, decay_by_name=True),
+    )
 
 
 def mask_image_index(output: VisualOutput) -> Tensor:

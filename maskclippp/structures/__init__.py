@@ -7,8 +7,18 @@ H0 x W0 original picture.
 
 from .image_batch import ImageBatch, ImageTransform
 from .mask_set import MaskSet
+from .parameter_rule import ParameterRule
 from .resampled_masks import MaskTile, ResampledMasks
 from .text_bank import TextBank
 from .visual_output import VisualOutput
 
-__all__ = ["ImageBatch", "ImageTransform", "MaskSet", "MaskTile", "ResampledMasks", "TextBank", "VisualOutput"]
+__all__ = [
+    "ImageBatch",
+    "ImageTransform",
+    "MaskSet",
+    "MaskTile",
+    "ParameterRule",
+    "ResampledMasks",
+    "TextBank",
+    "VisualOutput",
+]

@@ -230,6 +230,6 @@ def build_on_meta(cfg: CfgNode) -> nn.Module:
     with without_weights(), torch.device("meta"):
         model = build_model(cfg)
     if any(parameter.requires_grad for parameter in model.parameters()):
-        build_scheduler(cfg, build_optimizer(cfg, model))
+        build_scheduler(cfg, build_optimizer(cfg, model, model.parameter_rules))
         build_gradient_clipper(cfg)
     return model

@@ -28,6 +28,7 @@ class StandIn(nn.Module):
     """Labels each pixel; dropout makes every step depend on random numbers. ``frozen`` is not saved."""
 
     checkpoint_prefixes = ("head.", "norm.")
+    parameter_rules = ()
 
     def __init__(self, cfg) -> None:
         super().__init__()

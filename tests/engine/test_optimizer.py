@@ -13,12 +13,14 @@ from torch import nn
 import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
 from maskclippp.config import load_config
 from maskclippp.engine.optimizer import (
+    WeightDecay,
     build_gradient_clipper,
     build_optimizer,
     build_scheduler,
     checkpoint_names,
     parameter_options,
 )
+from maskclippp.structures import ParameterRule
 from maskclippp.utils.errors import UserError
 
 NORM_NAMES = {"ln_1", "ln_2", "norm", "trunk.stem.1", *(f"stages.{index}.downsample.0" for index in range(4))}
@@ -40,19 +42,24 @@ def skeleton(names) -> nn.Module:
     return root
 
 
+def rules(visual: float, text: float) -> tuple[ParameterRule, ...]:
+    """Those of MaskCLIP++."""
+    return (
+        ParameterRule("visual_encoder.proxy.", visual, decay_by_name=True),
+        ParameterRule("text_encoder.", text, decay_by_name=True),
+    )
+
+
 @pytest.mark.parametrize("case", ["train_step_eva_batch", "train_step_eva_wtext", "train_step_convnext"])
 def test_published_rates_and_decays(shared_dir, case):
     golden = json.loads((shared_dir / "golden" / f"{case}.json").read_text())["optimizer"]
     expected = golden["lr_and_weight_decay_per_parameter"]
+    kinds = ("WEIGHT_DECAY", "WEIGHT_DECAY_NORM", "WEIGHT_DECAY_EMBED", "WEIGHT_DECAY_BIAS")
     found = parameter_options(
         skeleton(expected),
+        rules(golden["VISUAL_ENCODER_MULTIPLIER"], golden["TEXT_ENCODER_MULTIPLIER"]),
         base_lr=golden["BASE_LR"],
-        weight_decay=golden["WEIGHT_DECAY"],
-        weight_decay_norm=golden["WEIGHT_DECAY_NORM"],
-        weight_decay_embed=golden["WEIGHT_DECAY_EMBED"],
-        weight_decay_bias=golden["WEIGHT_DECAY_BIAS"],
-        visual_encoder_multiplier=golden["VISUAL_ENCODER_MULTIPLIER"],
-        text_encoder_multiplier=golden["TEXT_ENCODER_MULTIPLIER"],
+        decay=WeightDecay(*(golden[kind] for kind in kinds)),
     )
     assert found == {name: tuple(option) for name, option in expected.items()}
 
@@ -67,16 +74,7 @@ def test_kinds_of_parameters():
     )
     model["text_encoder"]["fixed"].requires_grad_(False)
     model["psm"].append(model["psm"][0])
-    found = parameter_options(
-        model,
-        base_lr=1.0,
-        weight_decay=0.5,
-        weight_decay_norm=0.1,
-        weight_decay_embed=0.2,
-        weight_decay_bias=0.3,
-        visual_encoder_multiplier=0.01,
-        text_encoder_multiplier=0.02,
-    )
+    found = parameter_options(model, rules(0.01, 0.02), base_lr=1.0, decay=WeightDecay(0.5, 0.1, 0.2, 0.3))
     assert found == {
         "visual_encoder.proxy.weight": (0.01, 0.5),
         "visual_encoder.proxy.bias": (0.01, 0.3),
@@ -97,7 +95,7 @@ def test_published_names_decide():
         lambda module, state, prefix, _: state.update({"visual_encoder.proxy.pos_embed": state.pop("own.weight")})
     )
     assert checkpoint_names(model) == {model["own"].weight: "visual_encoder.proxy.pos_embed"}
-    assert parameter_options(model, base_lr=1.0, weight_decay=0.5, visual_encoder_multiplier=0.1) == {
+    assert parameter_options(model, rules(0.1, 1.0), base_lr=1.0, decay=WeightDecay(0.5)) == {
         "visual_encoder.proxy.pos_embed": (0.1, 0.0)
     }
 
@@ -113,7 +111,7 @@ def model():
 
 def test_cosine_from_base_to_end_times_each_group(model):
     cfg = config("SOLVER.BASE_LR", "2e-4", "SOLVER.BASE_LR_END", "1e-5", "SOLVER.MAX_ITER", "200")
-    optimizer = build_optimizer(cfg, model)
+    optimizer = build_optimizer(cfg, model, rules(0.001, 0.001))
     scheduler = build_scheduler(cfg, optimizer)
     for step in range(201):
         expected = 1e-5 + (2e-4 - 1e-5) * (1 + math.cos(math.pi * step / 200)) / 2
@@ -175,7 +173,7 @@ def test_one_step_is_adamw_on_the_clipped_gradient(model):
 @pytest.mark.parametrize(
     ("build", "overrides", "message"),
     [
-        (build_optimizer, ["SOLVER.OPTIMIZER", "SGD"], "SOLVER.OPTIMIZER 'SGD' is not supported"),
+        (build_optimizer, ["SOLVER.OPTIMIZER", "ADAM"], "SOLVER.OPTIMIZER 'ADAM' is not supported; did you mean ADAMW"),
         (build_scheduler, ["SOLVER.LR_SCHEDULER_NAME", "CosineLR"], "did you mean WarmupCosineLR"),
     ],
 )
@@ -199,7 +197,7 @@ def test_published_rates_and_decays_of_mask2former():
     cfg = load_config("configs/mask2former/mask2former_coco-pan_swin-tiny_bs16_50ep.yaml", ["MODEL.DEVICE", "meta"])
     with torch.device("meta"):
         model = build_model(cfg)
-    optimizer = build_optimizer(cfg, model)
+    optimizer = build_optimizer(cfg, model, model.parameter_rules)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {
         names[id(parameter)]: (group["lr"], group["weight_decay"])
@@ -236,3 +234,39 @@ def test_poly_schedule_has_an_ending(model):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(max((1 - step / 100) ** 0.9, 0.1))
         optimizer.step()
         scheduler.step()
+
+
+def test_poly_schedule_with_an_added_floor(model):
+    """As "Extract Free Dense Labels from CLIP" trains: the floor is added, not a bound."""
+    cfg = config(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.MAX_ITER", "80", "SOLVER.BASE_LR", "0.01"),
+        *("SOLVER.BASE_LR_END", "1e-4", "SOLVER.OPTIMIZER", "SGD", "SOLVER.MOMENTUM", "0.9"),
+    )
+    optimizer = build_optimizer(cfg, model)
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["momentum"] == 0.9
+    scheduler = build_scheduler(cfg, optimizer)
+    for step in range(81):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx((0.01 - 1e-4) * (1 - step / 80) ** 0.9 + 1e-4)
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("SOLVER.LR_SCHEDULER_NAME", "WarmupConstantLR"), [1.0] * 10),
+        (
+            ("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.STEPS", "(4, 7)"),
+            [1.0] * 4 + [0.1] * 3 + [0.01] * 3,
+        ),
+    ],
+)
+def test_constant_and_steps(model, overrides, expected):
+    optimizer = build_optimizer(config("SOLVER.MAX_ITER", "10", "SOLVER.BASE_LR", "1.0", *overrides), model)
+    scheduler = build_scheduler(config("SOLVER.MAX_ITER", "10", "SOLVER.BASE_LR", "1.0", *overrides), optimizer)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx(expected)

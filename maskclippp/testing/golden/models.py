@@ -19,6 +19,7 @@ from ...criteria import build_criterion
 from ...engine.optimizer import build_gradient_clipper, build_optimizer, checkpoint_names
 from ...mask_generators.ground_truth import GTSegmentor
 from ...methods import MaskCLIPpp
+from ...methods.maskclippp import rules_of_encoders
 from ...methods.tasks import TaskInference
 from ...similarity import build_psm
 from ...text_encoders import TextEncoder, build_text_encoder
@@ -58,7 +59,8 @@ def train_step(case: Case) -> Results:
         if parameter.grad is not None:
             yield f"grad.{name}", parameter.grad.clone()
     cfg = _solver(case)
-    optimizer = build_optimizer(cfg, model)
+    rules = rules_of_encoders(cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER, cfg.SOLVER.TEXT_ENCODER_MULTIPLIER)
+    optimizer = build_optimizer(cfg, model, rules)
     build_gradient_clipper(cfg)(names.values())
     optimizer.step()
     for name, parameter in names.items():
