@@ -251,6 +251,7 @@ def _extend_input(node: CfgNode) -> None:
 def _extend_solver(node: CfgNode) -> None:
     """SOLVER: AdamW with learning rates per part, and the end of the cosine."""
     node.OPTIMIZER = "ADAMW"
+    node.ACCUMULATION_STEPS = 1  # parts of a batch in each process, one after the other; same gradient, less memory
     node.WEIGHT_DECAY_EMBED = 0.0
     node.BACKBONE_MULTIPLIER = 0.1
     node.VISUAL_ENCODER_MULTIPLIER = 0.001

@@ -1,10 +1,11 @@
 """Data loaders. The training one is a function of (seed, position), so a resumed run sees what a whole one would see.
 
 The stream of training samples is numbered 0, 1, 2, ...; the batch of iteration i holds positions i*B ... i*B+B-1, split
-evenly among the ranks. A position's record comes from its epoch's permutation, and its augmentation from random numbers
-seeded with the position, so neither the number of workers nor a restart changes anything. Images are not grouped by
-aspect ratio: the encoders pad or resize every picture themselves, and grouping would make the order depend on all
-batches before.
+evenly among the ranks, and there among the parts that are accumulated. A position's record comes from its epoch's
+permutation, its augmentation from random numbers seeded with the position, and so do the draws of a training step that
+are a picture's own ("draw_seed"); so neither the number of workers or processes nor a restart changes anything. Images
+are not grouped by aspect ratio: the encoders pad or resize every picture themselves, and grouping would make the order
+depend on all batches before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from maskclippp.data.datasets import get_dataset
 from maskclippp.data.mappers import build_mapper
 from maskclippp.utils.errors import UserError
 
-from .seeding import Stream, draw_index, permutation, seed_everything
+from .seeding import Stream, derived_seed, draw_index, permutation, seed_everything
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Record | None]
@@ -68,7 +69,7 @@ class TrainingStream(Dataset):
                 record = self._records[self.record_index(position, attempt)]
                 sample = self._mapper(record)
                 if sample is not None:
-                    return sample
+                    return sample | {"draw_seed": derived_seed(self._seed, Stream.SAMPLE, position)}
         except UserError as error:
             return WrongInput(error)
         name = record.get("file_name", "?")
@@ -84,23 +85,28 @@ class TrainingStream(Dataset):
 
 
 class PositionBatches:
-    """One rank's positions for each iteration from ``start`` to ``stop``."""
+    """One rank's positions for each iteration from ``start`` to ``stop``, in ``parts`` lists for each."""
 
-    def __init__(self, *, start: int, stop: int, batch_size: int, rank: int, world_size: int) -> None:
-        if batch_size % world_size or batch_size < 1:
-            raise UserError(f"SOLVER.IMS_PER_BATCH {batch_size} is no multiple of the {world_size} processes")
+    def __init__(self, *, start: int, stop: int, batch_size: int, rank: int, world_size: int, parts: int = 1) -> None:
+        if batch_size % (world_size * parts) or batch_size < 1:
+            raise UserError(
+                f"SOLVER.IMS_PER_BATCH {batch_size} is no multiple of the {world_size} processes"
+                + (f" times SOLVER.ACCUMULATION_STEPS {parts}" if parts > 1 else "")
+            )
         self._iterations = range(start, stop)
         self._batch_size = batch_size
-        self._share = batch_size // world_size
+        self._share = batch_size // (world_size * parts)
         self._rank = rank
+        self._parts = parts
 
     def __len__(self) -> int:
-        return len(self._iterations)
+        return len(self._iterations) * self._parts
 
     def __iter__(self) -> Iterator[list[int]]:
         for iteration in self._iterations:
-            first = iteration * self._batch_size + self._rank * self._share
-            yield list(range(first, first + self._share))
+            for part in range(self._rank * self._parts, (self._rank + 1) * self._parts):
+                first = iteration * self._batch_size + part * self._share
+                yield list(range(first, first + self._share))
 
 
 class CheckedLoader:
@@ -137,7 +143,7 @@ def as_list(batch: list[Record]) -> list[Record]:
 
 
 def build_train_loader(cfg: CfgNode, *, seed: int, start_iteration: int) -> CheckedLoader:
-    """Return the batches of this rank from ``start_iteration`` to SOLVER.MAX_ITER.
+    """Return the batches of this rank from ``start_iteration`` to SOLVER.MAX_ITER, each in its parts.
 
     Raises:
         UserError: no training dataset, one without usable records, or a batch size that the ranks cannot share.
@@ -149,6 +155,7 @@ def build_train_loader(cfg: CfgNode, *, seed: int, start_iteration: int) -> Chec
         batch_size=cfg.SOLVER.IMS_PER_BATCH,
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
+        parts=cfg.SOLVER.ACCUMULATION_STEPS,
     )
     workers = cfg.DATALOADER.NUM_WORKERS
     return CheckedLoader(DataLoader(stream, batch_sampler=batches, num_workers=workers, collate_fn=as_list))

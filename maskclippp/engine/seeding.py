@@ -25,6 +25,8 @@ class Stream(IntEnum):
     AUGMENTATION = 2
     STEP = 3
     SUBSTITUTE = 4
+    PART = 5
+    SAMPLE = 6
 
 
 def seed_everything(seed: int, stream: Stream, *which: int) -> None:
@@ -33,6 +35,11 @@ def seed_everything(seed: int, stream: Stream, *which: int) -> None:
     random.seed(int(for_python))
     np.random.seed(for_numpy)
     torch.manual_seed(int(for_torch))
+
+
+def derived_seed(seed: int, stream: Stream, *which: int) -> int:
+    """Return a seed for one purpose and one index of it, 0 to 2^63 - 1."""
+    return int(np.random.SeedSequence((seed, stream, *which)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def draw_index(size: int, seed: int, stream: Stream, *which: int) -> int:

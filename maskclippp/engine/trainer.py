@@ -6,15 +6,17 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase, hooks
 from detectron2.utils import comm
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from maskclippp.methods.base import Method, StepTargets
 from maskclippp.utils.errors import UserError, did_you_mean
 from maskclippp.utils.files import remove_leftovers
 
@@ -33,35 +35,48 @@ logger = logging.getLogger(__name__)
 class Trainer(TrainerBase):
     """Runs optimisation steps; logging, schedule, checkpoints and evaluation are hooks.
 
+    A step sees one batch in parts: ``accumulation`` one after the other in each process. All are divided by what the
+    whole batch is to be divided by, so that the gradient does not depend on how it was cut.
+
     Args:
-        model: records -> {loss name: scalar}; may be wrapped for several processes.
-        batches: one list of records per iteration.
-        optimizer: over the model's trainable parameters.
+        method: what trains.
+        model: the method, or what wraps it for several processes.
+        parts: lists of records.
+        optimizer: over the method's trainable parameters.
         scaler: of the loss under fp16, else disabled.
-        seed: dropout and other draws of step i depend on (seed, i, rank) only.
+        seed: of the random draws of a step.
+        accumulation: parts of a batch in this process.
         amp_type: lower precision of the forward pass, or None.
         clip: see :func:`maskclippp.engine.optimizer.build_gradient_clipper`.
+        read_periods: losses are read from the device and checked after multiples of these iterations; 0 means never.
     """
 
     def __init__(
         self,
+        method: Method,
         model: nn.Module,
-        batches: Iterable[list[Record]],
+        parts: Iterable[list[Record]],
         optimizer: torch.optim.Optimizer,
         *,
         scaler: torch.amp.GradScaler,
         seed: int,
+        accumulation: int = 1,
         amp_type: torch.dtype | None = None,
         clip: GradientClipper | None = None,
+        read_periods: Sequence[int] = (WINDOW,),
     ) -> None:
         super().__init__()
         self.model = model.train()
         self.optimizer = optimizer
-        self._batches = iter(batches)
+        self._method = method
+        self._parts = iter(parts)
         self._scaler = scaler
         self._seed = seed
+        self._accumulation = accumulation
         self._amp_type = amp_type
         self._clip = clip
+        self._read_periods = [period for period in read_periods if period > 0]
+        self._unread: list[tuple[dict[str, Tensor], float]] = []
 
     def run_step(self) -> None:
         """One step: batch, losses, gradients, update.
@@ -70,19 +85,40 @@ class Trainer(TrainerBase):
             FloatingPointError: a loss is not finite.
         """
         start = time.perf_counter()
-        batch = next(self._batches)
+        parts = [next(self._parts) for _ in range(self._accumulation)]
         data_time = time.perf_counter() - start
-        # After loading: without workers, that draws random numbers in this process too.
-        seed_everything(self._seed, Stream.STEP, self.iter, comm.get_rank())
-        with self._autocast():
-            losses = self.model(batch)
-        values = {name: loss.item() for name, loss in losses.items()}
-        if not all(math.isfinite(value) for value in values.values()):
-            raise FloatingPointError(f"loss is not finite at iteration {self.iter}: {values}")
+        all_targets = self._targets(parts)
         self.optimizer.zero_grad()
-        self._scaler.scale(sum(losses.values())).backward()
+        sums: dict[str, Tensor] = {}
+        for number, (records, targets) in enumerate(zip(parts, all_targets, strict=True)):
+            seed_everything(self._seed, Stream.PART, self.iter, comm.get_rank() * self._accumulation + number)
+            with self._synchronised(number == self._accumulation - 1), self._autocast():
+                losses = self.model(records, targets, self.iter)
+                # The mean over processes, which is what gradients are, becomes their sum.
+                total = sum(losses.values()) * comm.get_world_size()
+                self._scaler.scale(total).backward()
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0.0) + loss.detach()
         self._update()
-        self._record(values, data_time)
+        self._unread.append((sums, data_time))
+        done = self.iter + 1
+        if done == self.max_iter or any(done % period == 0 for period in self._read_periods):
+            self._read_losses()
+
+    def _targets(self, parts: Sequence[list[Record]]) -> list[StepTargets]:
+        """Make the targets of all parts, and give each the divisors of the whole batch."""
+        found = []
+        for records in parts:
+            # The same state for all parts of the batch. After loading: without workers, that draws in this process too.
+            seed_everything(self._seed, Stream.STEP, self.iter, 0)
+            found.append(self._method.targets(records, self.iter))
+        divisors = sum_divisors([each.divisors for each in found], self._method.device)
+        return [replace(each, divisors=divisors) for each in found]
+
+    def _synchronised(self, is_last: bool) -> contextlib.AbstractContextManager:
+        """Let processes share gradients after the last part only."""
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync() if wrapped and not is_last else contextlib.nullcontext()
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast("cuda", self._amp_type) if self._amp_type else contextlib.nullcontext()
@@ -94,20 +130,46 @@ class Trainer(TrainerBase):
         self._scaler.step(self.optimizer)
         self._scaler.update()
 
-    def _record(self, losses: Mapping[str, float], data_time: float) -> None:
-        """Store the mean of the losses over the ranks, and the longest wait for data."""
-        gathered = comm.gather({**losses, "data_time": data_time})
-        if not gathered:
-            return
-        means = {name: sum(each[name] for each in gathered) / len(gathered) for name in losses}
-        self.storage.put_scalar("data_time", max(each["data_time"] for each in gathered))
-        self.storage.put_scalar("total_loss", sum(means.values()))
-        if len(means) > 1:
-            self.storage.put_scalars(**means)
+    def _read_losses(self) -> None:
+        """Store the losses since the last time, summed over processes, and the longest waits for data.
+
+        This is the only time that the host waits for the device.
+        """
+        names = list(self._unread[0][0])
+        losses = torch.stack([torch.stack([sums[name].double() for name in names]) for sums, _ in self._unread])
+        waits = torch.tensor([wait for _, wait in self._unread], device=losses.device)
+        if comm.get_world_size() > 1:
+            torch.distributed.all_reduce(losses)
+            torch.distributed.all_reduce(waits, torch.distributed.ReduceOp.MAX)
+        first = self.iter + 1 - len(self._unread)
+        self._unread.clear()
+        for iteration, values, wait in zip(range(first, self.iter + 1), losses.tolist(), waits.tolist(), strict=True):
+            if not all(math.isfinite(value) for value in values):
+                named = dict(zip(names, values, strict=True))
+                raise FloatingPointError(f"loss is not finite at iteration {iteration}: {named}")
+            self.storage.put_scalar("data_time", wait)
+            self.storage.put_scalar("total_loss", sum(values))
+            if len(names) > 1:
+                self.storage.put_scalars(**dict(zip(names, values, strict=True)))
 
 
-def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results:
-    """Train ``model`` from MODEL.WEIGHTS, or on from the newest checkpoint of OUTPUT_DIR, to SOLVER.MAX_ITER.
+def sum_divisors(parts: Sequence[Mapping[str, float | Tensor]], device: torch.device) -> dict[str, float | Tensor]:
+    """Add up the divisors of the parts of a batch, those of other processes too; the host does not wait for a device.
+
+    Args:
+        parts: of this process, each with the same names.
+        device: where processes exchange numbers.
+    """
+    totals = {name: sum(part[name] for part in parts) for name in parts[0]}
+    if comm.get_world_size() == 1:
+        return totals
+    values = torch.stack([torch.as_tensor(total, dtype=torch.float64, device=device) for total in totals.values()])
+    torch.distributed.all_reduce(values)
+    return dict(zip(totals, values.unbind(), strict=True))
+
+
+def train(cfg: CfgNode, method: Method, *, seed: int, resume: bool) -> Results:
+    """Train ``method`` from MODEL.WEIGHTS, or on from the newest checkpoint of OUTPUT_DIR, to SOLVER.MAX_ITER.
 
     Returns:
         What the evaluation after the last iteration found, see :func:`maskclippp.engine.evaluate.evaluate`.
@@ -118,12 +180,12 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
     """
     if comm.is_main_process():
         remove_leftovers(cfg.OUTPUT_DIR)
-    optimizer = build_optimizer(cfg, model, model.parameter_rules)
+    optimizer = build_optimizer(cfg, method, method.parameter_rules)
     scheduler = build_scheduler(cfg, optimizer)
     amp_type = _amp_type(cfg)
     scaler = torch.amp.GradScaler("cuda", enabled=amp_type is torch.float16)
     checkpointer = Checkpointer(
-        model,
+        method,
         cfg.OUTPUT_DIR,
         save_to_disk=comm.is_main_process(),
         optimizer=optimizer,
@@ -134,23 +196,27 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
     loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     start_iteration = loaded["iteration"] + 1 if resume else 0
     trainer = Trainer(
-        _distribute(model),
+        method,
+        _distribute(method),
         build_train_loader(cfg, seed=seed, start_iteration=start_iteration),
         optimizer,
         scaler=scaler,
         seed=seed,
+        accumulation=cfg.SOLVER.ACCUMULATION_STEPS,
         amp_type=amp_type,
         clip=build_gradient_clipper(cfg),
+        # A checkpoint is not to be written before its losses have been checked.
+        read_periods=(WINDOW, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD),
     )
     final: Results = {}
-    trainer.register_hooks(_hooks(cfg, model, checkpointer, scheduler, resume=resume, keep=final.update))
+    trainer.register_hooks(_hooks(cfg, method, checkpointer, scheduler, resume=resume, keep=final.update))
     trainer.train(start_iteration, cfg.SOLVER.MAX_ITER)
     return final
 
 
 def _hooks(
     cfg: CfgNode,
-    model: nn.Module,
+    method: Method,
     checkpointer: Checkpointer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     *,
@@ -158,8 +224,8 @@ def _hooks(
     keep: Callable[[Results], None],
 ) -> list[hooks.HookBase]:
     def evaluate_and_keep() -> Results:
-        _share_buffers(model)
-        results = evaluate(cfg, model)
+        _share_buffers(method)
+        results = evaluate(cfg, method)
         keep(results)
         return summary(results)
 
@@ -172,16 +238,14 @@ def _hooks(
     return chosen
 
 
-def _distribute(model: nn.Module) -> nn.Module:
+def _distribute(method: Method) -> nn.Module:
     if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    # A step may leave parameters out (one synonym of many, an image without masks).
+        return method
     return DistributedDataParallel(
-        model,
-        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        method,
+        device_ids=[torch.cuda.current_device()] if method.device.type == "cuda" else None,
         broadcast_buffers=False,
-        find_unused_parameters=True,
+        find_unused_parameters=method.finds_unused_parameters,
     )
 
 

@@ -8,16 +8,22 @@ H0 x W0 original picture.
 from .image_batch import ImageBatch, ImageTransform
 from .mask_set import MaskSet
 from .parameter_rule import ParameterRule
+from .predictions import DensePrediction, MaskPrediction, Prediction
+from .prepared_vocabulary import PreparedVocabulary
 from .resampled_masks import MaskTile, ResampledMasks
 from .text_bank import TextBank
 from .visual_output import VisualOutput
 
 __all__ = [
+    "DensePrediction",
     "ImageBatch",
     "ImageTransform",
+    "MaskPrediction",
     "MaskSet",
     "MaskTile",
     "ParameterRule",
+    "Prediction",
+    "PreparedVocabulary",
     "ResampledMasks",
     "TextBank",
     "VisualOutput",

@@ -1,0 +1,52 @@
+"""What a method says about a picture, before any task makes results of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from .resampled_masks import ResampledMasks
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """Masks of one picture, with a class for each.
+
+    Attributes:
+        logits: (Q, K), or (Q, K + 1) with void as the last; None where only masks were wanted.
+        masks: Q views that cover the unpadded picture, in [0, 1].
+    """
+
+    logits: Tensor | None
+    masks: ResampledMasks
+
+    def resize(self, size: tuple[int, int]) -> MaskPrediction:
+        """See it on another grid."""
+        return replace(self, masks=self.masks.resize(size))
+
+    def hflip(self) -> MaskPrediction:
+        """Swap left and right."""
+        return replace(self, masks=self.masks.hflip())
+
+
+@dataclass(frozen=True)
+class DensePrediction:
+    """Scores of all classes at each place of one picture.
+
+    Attributes:
+        scores: K views that cover the unpadded picture, of any values; the greatest wins.
+    """
+
+    scores: ResampledMasks
+
+    def resize(self, size: tuple[int, int]) -> DensePrediction:
+        """See it on another grid."""
+        return replace(self, scores=self.scores.resize(size))
+
+    def hflip(self) -> DensePrediction:
+        """Swap left and right."""
+        return replace(self, scores=self.scores.hflip())
+
+
+Prediction = MaskPrediction | DensePrediction
