@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import regular_file
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are decoded."""
@@ -42,13 +43,12 @@ def decode(path: str | Path) -> Image.Image:
     Raises:
         UserError: file missing, not a picture, truncated or larger than ``MAX_PIXELS``.
     """
+    regular_file(path)
     try:
         with Image.open(path) as image:
             too_large = image.width * image.height > MAX_PIXELS
             if not too_large:
                 image.load()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: {error}; at most {MAX_PIXELS} pixels are read") from error
     except DECODER_ERRORS as error:

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
+from maskclippp.data.annotations import (
+    check_size,
+    labelled_classes,
+    places_of_ids,
+    read_label_map,
+    read_panoptic_ids,
+)
 from maskclippp.evaluation.assignment import best_overlaps
 from maskclippp.evaluation.confusion import as_array, mean, ratio
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -133,13 +139,10 @@ class MaskRecallEvaluator(StreamingEvaluator):
             ids = read_panoptic_ids(record[key])
             check_size(record[key], ids.shape, size)
             segments = [segment for segment in record["segments_info"] if not segment.get("iscrowd", 0)]
-            table = np.full(int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1, len(segments))
-            table[[segment["id"] for segment in segments]] = np.arange(len(segments))
-            return table[ids], np.array([segment["category_id"] for segment in segments], dtype=np.int64)
+            classes = np.array([segment["category_id"] for segment in segments], dtype=np.int64)
+            return places_of_ids(ids, [segment["id"] for segment in segments]), classes
         labels = read_label_map(
             record[key], size_hw=size, num_classes=len(self._class_names), ignore_label=self._ignore_label
         )
         classes = labelled_classes(labels, self._ignore_label)
-        table = np.full(max(int(labels.max(initial=0)), self._ignore_label) + 1, len(classes))
-        table[classes] = np.arange(len(classes))
-        return table[labels], classes
+        return places_of_ids(labels, classes), classes

@@ -17,6 +17,7 @@ instance evaluation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from maskclippp.data.datasets.custom_file import DatasetFile
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
 from maskclippp.data.vocabularies.check import read_classes
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -118,16 +119,16 @@ def _positions(file: DatasetFile, given: Any, by_id: Mapping[int, str]) -> Vocab
 
 def _is_class_list(file: DatasetFile, given: str) -> bool:
     """Whether classes names a text file, which has neither ids nor things."""
-    return not given.endswith(".tsv") and Path(file.path("classes")).is_file()
+    return not given.endswith(".tsv") and os.path.isfile(file.path("classes"))
 
 
 def _named(file: DatasetFile, given: str) -> Vocabulary:
     """A shipped vocabulary or a ``.tsv`` file."""
     path = Path(file.path("classes"))
-    if (path.suffix or "/" in given) and not path.is_file():
+    if (path.suffix or "/" in given) and not os.path.isfile(path):
         raise UserError(f"{file.where('classes')}: there is no file {path}")
     try:
-        return read_classes(str(path) if path.is_file() else given)
+        return read_classes(str(path) if os.path.isfile(path) else given)
     except UserError as error:
         raise UserError(f"{file.where('classes')}: {error}") from None
 
@@ -140,7 +141,8 @@ def _entries(file: DatasetFile, given: Any) -> list[str]:
         except UserError as error:
             raise UserError(f"{file.where('classes')}: {error}") from None
     if not isinstance(given, list):
-        raise UserError(f"{file.where('classes')}: classes must be a list, 'ID: name' lines or a text, not {given!r}")
+        where = file.where("classes")
+        raise UserError(f"{where}: classes must be a list, 'ID: name' lines or a text, not {show(given)}")
     return _parse_entries(file, given)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskclippp.data.preparation.options import Options
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +97,7 @@ def read_stems(path: Path) -> list[str]:
     Raises:
         UserError: unreadable or empty file, or a name that is more than a name.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    lines = read_text(path).splitlines()
     stems = [line.split()[0] for line in lines if line.strip()]
     if not stems:
         raise UserError(f"{path}: lists no picture; download it again ({_SEE})")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
 
 from maskclippp.data.vocabularies.vocabulary import (
@@ -94,8 +96,8 @@ def compare_with(vocabulary: Vocabulary, trained: Vocabulary) -> tuple[list[str]
 
 
 def _read(name_or_path: str, report: VocabularyReport) -> None:
-    path = Path(name_or_path).expanduser()
-    report.is_list = path.suffix != ".tsv" and path.is_file()
+    path = Path(os.path.expanduser(name_or_path))
+    report.is_list = path.suffix != ".tsv" and os.path.isfile(path)
     if not report.is_list:
         report.vocabulary, report.problems = scan_vocabulary(find_vocabulary(name_or_path))
         return
@@ -118,10 +120,17 @@ def _check_names(vocabulary: Vocabulary, report: VocabularyReport) -> None:
     shared = [name for name, count in owners.items() if count > 1]
     if shared:
         report.notes.append(f"names of several classes, which cannot be told apart by them: {_some(shared)}")
-    first, last = min(vocabulary.ids), max(vocabulary.ids)
-    gaps = sorted(set(range(first, last + 1)) - set(vocabulary.ids))
+    _note_gaps(sorted(vocabulary.ids), report)
+
+
+def _note_gaps(ids: list[int], report: VocabularyReport) -> None:
+    """Ids that are not used. There may be billions between two that are."""
+    gaps = ids[-1] - ids[0] + 1 - len(ids)
     if gaps:
-        report.notes.append(f"{len(gaps)} ids between {first} and {last} are unused: {_some(map(str, gaps))}")
+        unused = (number for one, other in pairwise(ids) for number in range(one + 1, other))
+        first = ", ".join(map(str, islice(unused, SHOWN)))
+        more = f" and {gaps - SHOWN} more" if gaps > SHOWN else ""
+        report.notes.append(f"{gaps} ids between {ids[0]} and {ids[-1]} are unused: {first}{more}")
 
 
 def _some(names: Iterable[str]) -> str:

@@ -6,13 +6,16 @@ File format (``<name>.tsv``, UTF-8): lines starting with ``#`` are comments; eve
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskclippp.utils import files
 from maskclippp.utils.errors import UserError, did_you_mean
 
+MAX_ID_DIGITS = 18
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -99,9 +102,9 @@ def read_text(path: Path) -> str:
         UserError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read vocabulary {path}: {error}") from error
+        return files.read_text(path)
+    except UserError as error:
+        raise UserError(f"cannot read vocabulary {error}") from None
 
 
 def split_synonyms(entry: str) -> list[str]:
@@ -166,7 +169,7 @@ def find_vocabulary(name_or_path: str) -> Path:
         UserError: neither a path nor the name of a shipped vocabulary.
     """
     if name_or_path.endswith(".tsv") or "/" in name_or_path:
-        return Path(name_or_path).expanduser()
+        return Path(os.path.expanduser(name_or_path))
     valid = builtin_vocabularies()
     if name_or_path not in valid:
         raise UserError(f"no vocabulary is called '{name_or_path}'{did_you_mean(name_or_path, valid)}")
@@ -178,8 +181,10 @@ def _parse_line(line: str, where: str) -> tuple[int, bool, tuple[str, ...]]:
     if len(fields) != 3:
         raise UserError(f"{where}: {len(fields)} tab-separated fields, expected 3 (id, thing|stuff, names)")
     class_id, kind, names = fields
-    if not re.fullmatch(r"\d+", class_id):
+    if not re.fullmatch(r"[0-9]+", class_id):
         raise UserError(f"{where}: id {class_id!r} is not a whole number")
+    if len(class_id) > MAX_ID_DIGITS:
+        raise UserError(f"{where}: id {class_id[:20]}... has {len(class_id)} digits, at most {MAX_ID_DIGITS} are read")
     if kind not in ("thing", "stuff"):
         raise UserError(f"{where}: {kind!r} is neither 'thing' nor 'stuff'")
     synonyms = tuple(split_synonyms(names))
