@@ -62,8 +62,10 @@ def show(value: Any) -> str:
 def first_line(error: BaseException, limit: int = 200) -> str:
     """Return the first line of another library's error for a message, or its kind where it says nothing.
 
-    Advice to read files without protection, as torch gives it, is not passed on.
+    torch's advice to read files without protection is not passed on, nor the path in an error of the system.
     """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = str(error).strip().splitlines()
     if not lines or "weights_only" in lines[0]:
         return type(error).__name__
