@@ -19,7 +19,7 @@ import os
 import sys
 from pathlib import Path
 
-from maskclippp.data.datasets import DATASETS, DatasetRow, get_metadata, register_all
+from maskclippp.data.datasets import ALIASES, DATASETS, DatasetRow, get_metadata, register_all
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.inspection.presence import Presence, find
 from maskclippp.data.inspection.scan import scan
@@ -77,9 +77,11 @@ def _rows(patterns: list[str]) -> list[DatasetRow]:
     """
     rows = [] if patterns else list(DATASETS.values())
     for pattern in patterns:
-        found = (
-            [custom_row(pattern)] if is_custom(pattern) else [DATASETS[n] for n in fnmatch.filter(DATASETS, pattern)]
-        )
+        if is_custom(pattern):
+            found = [custom_row(pattern)]
+        else:
+            found = [DATASETS[name] for name in fnmatch.filter(DATASETS, pattern)]
+            found = found or [ALIASES[name] for name in fnmatch.filter(ALIASES, pattern)]
         if not found:
             raise UserError(f"no dataset is called '{pattern}'{did_you_mean(pattern, DATASETS)}")
         rows += found

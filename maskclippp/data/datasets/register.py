@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
+from maskclippp.data.datasets.aliases import ALIASES
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.datasets.loaders import load_records, thing_ids
 from maskclippp.data.datasets.mess import is_mess
@@ -24,7 +25,7 @@ _registered_roots: dict[str, str] = {}
 
 
 def register_all(root: str | None = None) -> None:
-    """Register every dataset of the table; a repeated call with another root moves them there.
+    """Register every dataset of the table, also by its other names; a repeated call with another root moves them there.
 
     The metadata of MESS datasets, whose class names come from another package, are made by :func:`get_metadata`.
 
@@ -32,7 +33,7 @@ def register_all(root: str | None = None) -> None:
         root: datasets root; by default the environment variable DETECTRON2_DATASETS, else ``datasets``; ``~`` works.
     """
     root = os.path.expanduser(root or os.environ.get("DETECTRON2_DATASETS") or "datasets")
-    for row in DATASETS.values():
+    for row in (*DATASETS.values(), *ALIASES.values()):
         if _registered_roots.get(row.name) == root and row.name in DatasetCatalog:
             continue
         if row.name in DatasetCatalog:
