@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.optional import earlier_numpy, require
@@ -90,12 +91,14 @@ class _CityscapesEvaluator(StreamingEvaluator):
         """Return {task: scores} in percent.
 
         Raises:
-            UserError: no ground truth, or none for an image, or no prediction for one.
+            UserError: no ground truth, none that is a picture, none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
         truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
+        for path in self._gt_dir.glob("*/*_gtFine_*Ids.png"):
+            image_size_hw(path)  # the scripts open them with whatever decoder takes them
         printed = io.StringIO()
         try:
             # It would write a file into the working folder.
