@@ -10,7 +10,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
-from maskclippp.data.datasets import get_metadata
+from maskclippp.data.datasets import get_metadata, ignore_label_of
 from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from maskclippp.evaluation.instance import InstanceEvaluator
 from maskclippp.evaluation.lvis_instances import LVISEvaluator
@@ -137,8 +137,8 @@ class _Parts:
         return self.metadata.get("stuff_classes", None) or self.metadata.thing_classes
 
     @property
-    def ignore_label(self) -> int:
-        return self.metadata.get("ignore_label", 255)
+    def ignore_label(self) -> int | None:
+        return ignore_label_of(self.metadata)
 
     @property
     def thing_map(self) -> dict[int, int]:

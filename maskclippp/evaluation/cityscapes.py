@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import shutil
 from abc import abstractmethod
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
@@ -112,6 +114,8 @@ class _CityscapesEvaluator(StreamingEvaluator):
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
         shutil.rmtree(self._folder)
+        by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
+        log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})

@@ -134,6 +134,8 @@ class MaskCLIPpp(nn.Module):
             UserError: the generator's classifier, which has fixed classes, is to be ensembled and shares none of them.
         """
         self.test_metadata = metadata
+        if self.segmentor is not None:
+            self.segmentor.set_metadata(metadata)
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
         self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
