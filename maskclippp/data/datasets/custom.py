@@ -17,17 +17,21 @@ instance evaluation.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.custom_file import DatasetFile
-from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class, warn_once
+from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
 from maskclippp.data.vocabularies.check import read_classes
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.logging import log_once
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -80,12 +84,15 @@ def _ignore_label(file: DatasetFile, classes: Vocabulary) -> int:
     if not file.path("labels"):
         return label
     if stated is None and label != USUAL:
-        warn_once(
+        log_once(
+            logger,
+            logging.WARNING,
             f"{file.name}: of {len(classes)} classes one has the value {USUAL}, so pixels of value {label} are "
-            "unlabelled; state ignore_label if it is another"
+            "unlabelled; state ignore_label if it is another",
         )
     if label < len(classes):
-        warn_once(f"{file.where('ignore_label')}: {lost_class(label, classes.class_entries[label])}")
+        message = lost_class(label, classes.class_entries[label])
+        log_once(logger, logging.WARNING, f"{file.where('ignore_label')}: {message}")
     return label
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 from detectron2.data.catalog import Metadata
-from detectron2.utils.logger import log_first_n
 
 from maskclippp.data.vocabularies import split_synonyms
+from maskclippp.utils.logging import log_once
+
+logger = logging.getLogger(__name__)
 
 USUAL = 255
 _SIXTEEN_BITS = 65535
@@ -28,7 +30,7 @@ def ignore_label_of(metadata: Metadata) -> int | None:
     if stated is None:
         return default_ignore_label(len(classes)) if classes else None
     if classes and 0 <= stated < len(classes) and not getattr(metadata, "described_in", ""):
-        warn_once(f"dataset '{metadata.name}': {lost_class(stated, classes[stated])}")
+        log_once(logger, logging.WARNING, f"dataset '{metadata.name}': {lost_class(stated, classes[stated])}")
     return stated
 
 
@@ -36,8 +38,3 @@ def lost_class(label: int, entry: str) -> str:
     """Say what an ignored value inside the class range does."""
     name = split_synonyms(entry)[0]
     return f"ignore_label {label} is class {label}, '{name}': that class is never trained nor scored"
-
-
-def warn_once(message: str) -> None:
-    """Log a warning, but each text only once in a process."""
-    log_first_n(logging.WARNING, message, name=__name__, key="message")
