@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import shutil
 from abc import abstractmethod
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.optional import earlier_numpy, require
@@ -90,12 +93,14 @@ class _CityscapesEvaluator(StreamingEvaluator):
         """Return {task: scores} in percent.
 
         Raises:
-            UserError: no ground truth, or none for an image, or no prediction for one.
+            UserError: no ground truth, none that is a picture, none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
         truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
+        for path in self._gt_dir.glob("*/*_gtFine_*Ids.png"):
+            image_size_hw(path)  # the scripts open them with whatever decoder takes them
         printed = io.StringIO()
         try:
             # It would write a file into the working folder.
@@ -109,6 +114,8 @@ class _CityscapesEvaluator(StreamingEvaluator):
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
         shutil.rmtree(self._folder)
+        by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
+        log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})

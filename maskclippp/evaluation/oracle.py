@@ -32,7 +32,7 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         *,
         thing_ids: Collection[int] = (),
         num_classes: int | None = None,
-        ignore_label: int = 255,
+        ignore_label: int | None = 255,
     ) -> None:
         """Take plain parts.
 

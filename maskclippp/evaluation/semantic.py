@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from maskclippp.data.annotations import read_label_map
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.boundary import label_boundary
 from maskclippp.evaluation.confusion import (
     ConfusionCounter,
@@ -105,7 +107,7 @@ class SemSegEvaluator(StreamingEvaluator):
         self,
         class_names: Sequence[str],
         *,
-        ignore_label: int = 255,
+        ignore_label: int | None = None,
         boundary: bool = True,
         similarity: np.ndarray | None = None,
         pictures: int = 0,
@@ -116,7 +118,7 @@ class SemSegEvaluator(StreamingEvaluator):
 
         Args:
             class_names: K class entries of the test vocabulary.
-            ignore_label: value of unlabelled pixels in label maps.
+            ignore_label: value of unlabelled pixels in label maps; None: 255, or 65535 if that is a class.
             boundary: also score boundaries; never done for 255 and more classes.
             similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
@@ -124,7 +126,7 @@ class SemSegEvaluator(StreamingEvaluator):
             output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
-        self._ignore_label = ignore_label
+        self._ignore_label = default_ignore_label(len(class_names)) if ignore_label is None else ignore_label
         self._boundary = boundary and len(self._class_names) <= _MAX_BOUNDARY_CLASSES
         self._similarity = check_similarity(similarity, len(self._class_names))
         self._output_dir = output_dir
@@ -209,6 +211,7 @@ class SemSegEvaluator(StreamingEvaluator):
         if self._similarity is not None:
             results["sem_seg_open"] = semantic_scores(confusion, names, seen, similarity=self._similarity)
         self._report(results, confusion, seen)
+        log_coverage(logger, names, _areas(confusion)[1], ignored=confusion[:, -1].sum(), pixels=confusion.sum())
         return results
 
     def _report(self, results: Scores, confusion: np.ndarray, seen: np.ndarray | None) -> None:

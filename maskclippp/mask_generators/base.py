@@ -28,6 +28,9 @@ class MaskGenerator(nn.Module):
     num_classes: int | None = None
     class_names: list[str] | None = None
 
+    def set_metadata(self, metadata: Any) -> None:
+        """Hear of the dataset that comes next; nothing, unless the masks depend on it."""
+
     def forward(
         self,
         records: list[dict[str, Any]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,16 +15,19 @@ from torch import Tensor, nn
 
 from ..criteria import MaskTargets, SetCriterion
 from ..data.datasets import get_metadata
-from ..data.vocabularies import seen_classes, split_synonyms
+from ..data.vocabularies import comparable_names, split_synonyms
 from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
 from ..mask_generators.mask_decoder import MaskPredictions
 from ..mask_generators.published import generator_weights
 from ..structures import ResampledMasks
 from ..utils.errors import UserError
+from ..utils.logging import WarnOnce
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
-from .maskclippp import check_targets, class_entries
+from .maskclippp import check_targets, class_entries, seen_in_training, without_masks
 from .tasks import LabelledMasks, TaskInference, output_size
+
+logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -72,6 +76,7 @@ class Mask2Former(nn.Module):
         self.size_divisibility = size_divisibility if size_divisibility > 0 else backbone.size_divisibility
         self.train_classes = list(train_classes)
         self.tasks = tasks
+        self._warn_once = WarnOnce(logger)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.set_metadata(test_metadata)
@@ -100,15 +105,15 @@ class Mask2Former(nn.Module):
             UserError: the test vocabulary has none of the train classes.
         """
         entries = class_entries(metadata)
-        seen = seen_classes(entries, self.train_classes)
-        if not any(seen):
+        seen = seen_in_training(metadata, self.train_classes)
+        if not seen.any():
             raise UserError(
                 "no class of DATASETS.TEST is one that this closed-vocabulary model is trained on; test it on its own "
                 "dataset, or use it as mask generator of MaskCLIPpp"
             )
         names, train_names = ([split_synonyms(each) for each in some] for some in (entries, self.train_classes))
-        self.lookup = train_to_test_lookup(train_names, names)
-        self.seen = torch.tensor(seen, dtype=torch.bool)
+        self.lookup = train_to_test_lookup(*comparable_names(train_names, names))
+        self.seen = seen
         self.test_metadata = metadata
 
     def prepare_inference(self) -> None:
@@ -149,6 +154,8 @@ class Mask2Former(nn.Module):
         batch = ImageList.from_tensors([self._normalise(each["image"]) for each in records], self.size_divisibility)
         predictions = self.predict(batch.tensor, intermediate=True)
         targets = [record["instances"].to(self.device) for record in records]
+        if not any(len(target) for target in targets):
+            self._warn_once("no masks", without_masks(records, "such a step teaches that there is nothing"))
         return self.criterion(
             torch.stack([each.class_logits for each in predictions]),
             torch.stack([each.mask_embeddings for each in predictions]),

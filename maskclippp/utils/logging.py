@@ -6,6 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
+from detectron2.utils.logger import log_first_n
+
 from .errors import UserError
 
 LOGGERS = ("maskclippp", "detectron2", "fvcore")
@@ -36,6 +38,29 @@ def setup_logging(output_dir: str | Path, rank: int) -> None:
     train_loop = logging.getLogger("detectron2.engine.train_loop")
     if _is_our_bug not in train_loop.filters:
         train_loop.addFilter(_is_our_bug)
+
+
+def log_once(logger: logging.Logger, level: int, message: str) -> None:
+    """Log a text, but only the first time that it comes up in this process."""
+    log_first_n(level, message, name=logger.name, key="message")
+
+
+class WarnOnce:
+    """Gives each kind of warning once in its own life; for what may come up in every iteration of a training.
+
+    Args:
+        logger: where to.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._given: set[str] = set()
+
+    def __call__(self, kind: str, message: str) -> None:
+        """Log the message, unless one of its kind has been."""
+        if kind not in self._given:
+            self._given.add(kind)
+            self._logger.warning(message)
 
 
 def _is_our_bug(record: logging.LogRecord) -> bool:

@@ -64,11 +64,11 @@ class DatasetFile:
             raise UserError(f"{self.where(key)}: {key} must be a text, not {show(value)}")
         return value or ""
 
-    def number(self, key: str, default: int) -> int:
-        """Return a label value."""
+    def number(self, key: str) -> int | None:
+        """Return a label value, None if there is none."""
         value = self.value(key)
         if value is None:
-            return default
+            return None
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_LABEL:
             raise UserError(f"{self.where(key)}: {key} must be a whole number from 0 to {MAX_LABEL}, not {show(value)}")
         return value

@@ -11,6 +11,7 @@ from detectron2.data.catalog import Metadata
 
 from maskclippp.data.datasets.aliases import ALIASES
 from maskclippp.data.datasets.custom import custom_row, is_custom
+from maskclippp.data.datasets.ignore import lost_class
 from maskclippp.data.datasets.loaders import load_records, thing_ids
 from maskclippp.data.datasets.mess import is_mess
 from maskclippp.data.datasets.palette import row_colors
@@ -90,6 +91,9 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     if row.kind in ("instance", "lvis"):
         return common | _instance_metadata(row, root)
     vocabulary = row_vocabulary(row)
+    if row.ignore_label < len(vocabulary) and not row.described_in:
+        message = lost_class(row.ignore_label, vocabulary.class_entries[row.ignore_label])
+        raise UserError(f"dataset '{row.name}': {message}; give its row an ignore_label that is no class")
     ids = range(len(vocabulary)) if row.labels_are_ids else vocabulary.ids
     contiguous = {class_id: index for index, class_id in enumerate(ids)}
     if row.stuff_ids_of_stuff_only:
@@ -102,6 +106,7 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
         "sem_seg_root": os.path.join(root, row.sem_seg_root),
         "gt_ext": row.label_ext,
         "ignore_label": row.ignore_label,
+        "described_in": row.described_in,
     }
     if row.domain:
         foreground = [index for index in range(len(vocabulary)) if index != row.background_class]

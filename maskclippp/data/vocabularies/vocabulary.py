@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +110,6 @@ def read_text(path: Path) -> str:
 def split_synonyms(entry: str) -> list[str]:
     """Split a class entry at its commas; one blank after a comma is dropped, everything else is kept as written."""
     return entry.replace(", ", ",").split(",")
-
-
-def seen_classes(test_entries: Sequence[str], train_entries: Sequence[str]) -> list[bool]:
-    """Tell for each test class whether one of its synonyms is, letter by letter, a synonym of a training class."""
-    trained = {synonym for entry in train_entries for synonym in split_synonyms(entry)}
-    return [not trained.isdisjoint(split_synonyms(entry)) for entry in test_entries]
 
 
 def parse_class_list(classes: str | Iterable[str]) -> list[str]:
