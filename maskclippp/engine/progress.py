@@ -27,6 +27,7 @@ from torch import nn
 from maskclippp import __version__
 from maskclippp.evaluation.streaming import StreamingEvaluator
 from maskclippp.utils.files import atomic_write, remove_leftovers
+from maskclippp.utils.torch_files import save_torch
 
 from .file_stamps import evaluation_stamps
 
@@ -94,7 +95,7 @@ class Progress:
 
     def _save(self, evaluator: StreamingEvaluator, done: int) -> None:
         with atomic_write(self._path) as path:
-            torch.save({"identity": self._identity, "done": done, "state": evaluator.state_dict()}, path)
+            save_torch({"identity": self._identity, "done": done, "state": evaluator.state_dict()}, path)
         self._last = time.monotonic()
 
 
