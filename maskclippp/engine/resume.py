@@ -182,7 +182,7 @@ def _differences(folder: Path, cfg: CfgNode) -> list[str]:
         before = load_config(path)
     except UserError as error:
         return [f"they cannot be compared ({error})"]
-    keys = [key for key in list_keys(cfg) if key not in _NOT_COMPARED]
+    keys = sorted(key for key in list_keys(cfg) if key not in _NOT_COMPARED)
     pairs = [(key, get_value(before, key), get_value(cfg, key)) for key in keys]
     pairs = [*_seeds(folder, cfg.SEED), *((key, old, new) for key, old, new in pairs if _plain(old) != _plain(new))]
     return [f"{key} {old!r} -> {new!r}{_effect(key)}" for key, old, new in pairs]

@@ -166,7 +166,10 @@ def _hooks(
     chosen = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if comm.is_main_process():
         chosen.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
-    chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    if cfg.DATASETS.TEST:
+        chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    else:
+        logger.warning("DATASETS.TEST is empty: this training evaluates nothing")
     if comm.is_main_process():
         chosen.append(hooks.PeriodicWriter(build_writers(cfg, resume=resume), period=WINDOW))
     return chosen
