@@ -130,9 +130,9 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
         scheduler=scheduler,
         grad_scaler=scaler,
     )
-    resume = resume and checkpointer.has_checkpoint()
-    loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    start_iteration = loaded["iteration"] + 1 if resume else 0
+    newest = checkpointer.get_checkpoint_file() if resume else ""
+    loaded = checkpointer.load(newest) if newest else checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
+    start_iteration = loaded["iteration"] + 1 if newest else 0
     trainer = Trainer(
         _distribute(model),
         build_train_loader(cfg, seed=seed, start_iteration=start_iteration),
@@ -143,7 +143,7 @@ def train(cfg: CfgNode, model: nn.Module, *, seed: int, resume: bool) -> Results
         clip=build_gradient_clipper(cfg),
     )
     final: Results = {}
-    trainer.register_hooks(_hooks(cfg, model, checkpointer, scheduler, resume=resume, keep=final.update))
+    trainer.register_hooks(_hooks(cfg, model, checkpointer, scheduler, resume=bool(newest), keep=final.update))
     trainer.train(start_iteration, cfg.SOLVER.MAX_ITER)
     return final
 
@@ -166,7 +166,10 @@ def _hooks(
     chosen = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if comm.is_main_process():
         chosen.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
-    chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    if cfg.DATASETS.TEST:
+        chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    else:
+        logger.warning("DATASETS.TEST is empty: this training evaluates nothing")
     if comm.is_main_process():
         chosen.append(hooks.PeriodicWriter(build_writers(cfg, resume=resume), period=WINDOW))
     return chosen

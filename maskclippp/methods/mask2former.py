@@ -14,7 +14,6 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..criteria import MaskTargets, SetCriterion
-from ..data.datasets import get_metadata
 from ..data.vocabularies import comparable_names, split_synonyms
 from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
@@ -24,7 +23,14 @@ from ..structures import ResampledMasks
 from ..utils.errors import UserError
 from ..utils.logging import WarnOnce
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
-from .maskclippp import check_targets, class_entries, seen_in_training, without_masks
+from .maskclippp import (
+    check_targets,
+    class_entries,
+    seen_in_training,
+    test_metadata,
+    train_metadata,
+    without_masks,
+)
 from .tasks import LabelledMasks, TaskInference, output_size
 
 logger = logging.getLogger(__name__)
@@ -93,9 +99,9 @@ class Mask2Former(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "size_divisibility": cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY,
-            "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
+            "train_classes": class_entries(train_metadata(cfg)),
             "tasks": TaskInference.from_config(cfg),
-            "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
+            "test_metadata": test_metadata(cfg),
         }
 
     def set_metadata(self, metadata: Any) -> None:

@@ -124,9 +124,9 @@ class MaskCLIPpp(nn.Module):
             "templates_f": get_templates(node.TEMPLATES_F),
             "ensemble": (test.GEOMETRIC_ENSEMBLE_ALPHA, test.GEOMETRIC_ENSEMBLE_BETA) if test.ENSEMBLE_ON else None,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
-            "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
+            "train_classes": class_entries(train_metadata(cfg)),
             "tasks": TaskInference.from_config(cfg),
-            "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
+            "test_metadata": test_metadata(cfg),
             "text_cache": default_cache(),
         }
 
@@ -317,6 +317,22 @@ def without_masks(records: list[dict[str, Any]], effect: str) -> str:
         f"no masks in this batch of {len(records)} images, first {first}; {effect}. This is told once: if the loss "
         "stays as it is, all masks of the dataset are left out (ignored labels, crowds, empty masks)"
     )
+
+
+def train_metadata(cfg: Any) -> Any:
+    """Return the metadata of the first of DATASETS.TRAIN, whose classes are those seen in training.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty; name the training dataset there (evaluation too needs its classes)")
+    return get_metadata(cfg.DATASETS.TRAIN[0])
+
+
+def test_metadata(cfg: Any) -> Any:
+    """Return the metadata of the first of DATASETS.TEST; where nothing is tested, of the training dataset."""
+    return get_metadata(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else train_metadata(cfg)
 
 
 def check_targets(records: list[dict[str, Any]]) -> None:
