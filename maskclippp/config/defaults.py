@@ -109,6 +109,7 @@ def _psm() -> CfgNode:
     """PSM: the similarity head."""
     node = CfgNode()
     node.NAME = "CorrelationDecoderV1"  # published default that no class has: every config sets the name
+    node.INIT = "published"  # of the maps along the templates: random, of either sign; "template_mean": their mean
     node.CORR_WIDTH = 640
     node.NUM_HEADS = 8
     node.IN_FEATURES = []
