@@ -141,6 +141,7 @@ def _maskclippp_test() -> CfgNode:
     node.GEOMETRIC_ENSEMBLE_ALPHA = 1.0
     node.GEOMETRIC_ENSEMBLE_BETA = 1.0
     node.ENSEMBLE_ON_VALID_MASK = 0.0
+    node.UNCOVERED = "auto"  # pixels under no mask: "void" predictions, "argmax" as published; by the generator
     node.SEGMENTOR_ONLY = False
     node.MASK_ACC = False
     return node
