@@ -21,12 +21,15 @@ from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.evaluation.report import write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
 INSTALL = "pip install 'maskclippp[cityscapes]' or pip install cityscapesscripts"
+UNLABELLED = 0
+"""Official id of pixels without a class; predicted, it is a miss and no false alarm."""
 _PURPOSE = "Cityscapes evaluation"
 
 logger = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
     def reset(self) -> None:
         """Forget all images."""
         self._images = 0
+        self._coverage = CoverageCounter()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Write the predictions of some images, over those that are there.
@@ -82,12 +86,13 @@ class _CityscapesEvaluator(StreamingEvaluator):
             self._images += 1
 
     def state_dict(self) -> State:
-        """The number of images; predictions are in files."""
-        return {"images": self._images}
+        """Counts of images and uncovered pixels; predictions are in files."""
+        return {"images": self._images, "coverage": self._coverage.state_dict()}
 
     def add_state(self, state: State) -> None:
-        """Add the number of images."""
+        """Add the counts."""
         self._images += state["images"]
+        self._coverage.add_state(state["coverage"])
 
     def score(self) -> Scores:
         """Return {task: scores} in percent.
@@ -117,6 +122,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
         by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
         log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+        self._coverage.log(logger, "pixels")
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})
 
@@ -137,9 +143,10 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     truth_suffix = "_gtFine_labelIds.png"
 
     def _write(self, stem: str, output: dict[str, Any]) -> None:
-        labels = output.get("sem_seg_labels")
-        labels = as_array(output["sem_seg"].argmax(0) if labels is None else labels)
-        Image.fromarray(np.array(self._label_ids, dtype=np.uint8)[labels]).save(self._folder / f"{stem}_pred.png")
+        labels = predicted_labels(output, len(self._label_ids), where=stem)
+        self._coverage.add(labels, np.ones(labels.shown.shape, dtype=bool), len(self._label_ids))
+        ids = np.array([*self._label_ids, UNLABELLED], dtype=np.uint8)
+        Image.fromarray(ids[labels.scored]).save(self._folder / f"{stem}_pred.png")
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]

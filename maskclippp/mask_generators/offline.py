@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.mask_files import MaskTable, read_masks
+from ..structures import MaskRules
 from ..utils.errors import UserError
 from ..utils.paths import resolve
 from .base import FileMaskGenerator
@@ -29,6 +30,8 @@ class OfflineSegmentor(FileMaskGenerator):
             datasets ($DETECTRON2_DATASETS).
         suffix: end of the file names in a folder: ".json", ".png" or ".npy", perhaps with something before the dot.
     """
+
+    rules = MaskRules(solid=True, uncovered_is_void=True)  # masks of objects, as of SAM, leave most of a picture free
 
     @configurable
     def __init__(self, *, source: str, suffix: str = "") -> None:

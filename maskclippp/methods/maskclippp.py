@@ -111,12 +111,15 @@ class MaskCLIPpp(nn.Module):
         test = node.TEST
         visual_encoder = build_visual_encoder(node.VISUAL_ENCODER, cfg)
         visual_encoder_f = build_visual_encoder(node.VISUAL_ENCODER_F, cfg)
+        # In this order, on which random starts depend.
+        text_encoder, text_encoder_f = build_text_encoder(node.TEXT_ENCODER), build_text_encoder(node.TEXT_ENCODER_F)
+        generator = build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {})
         return {
             "visual_encoder": visual_encoder,
             "visual_encoder_f": visual_encoder_f,
-            "text_encoder": build_text_encoder(node.TEXT_ENCODER),
-            "text_encoder_f": build_text_encoder(node.TEXT_ENCODER_F),
-            "generator": build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {}),
+            "text_encoder": text_encoder,
+            "text_encoder_f": text_encoder_f,
+            "generator": generator,
             "psm": build_psm(node, len(templates), visual_encoder.output_shape()),
             "criterion": build_criterion(node.CRITERION),
             "use_logit_scale": node.USE_LOGIT_SCALE,
@@ -125,7 +128,7 @@ class MaskCLIPpp(nn.Module):
             "ensemble": (test.GEOMETRIC_ENSEMBLE_ALPHA, test.GEOMETRIC_ENSEMBLE_BETA) if test.ENSEMBLE_ON else None,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
             "train_classes": class_entries(train_metadata(cfg)),
-            "tasks": TaskInference.from_config(cfg),
+            "tasks": TaskInference.from_config(cfg, generator.rules if generator else None),
             "test_metadata": test_metadata(cfg),
             "text_cache": default_cache(),
         }

@@ -6,9 +6,19 @@ H0 x W0 original picture.
 """
 
 from .image_batch import ImageBatch, ImageTransform
+from .mask_rules import MaskRules
 from .mask_set import MaskSet
 from .resampled_masks import MaskTile, ResampledMasks
 from .text_bank import TextBank
 from .visual_output import VisualOutput
 
-__all__ = ["ImageBatch", "ImageTransform", "MaskSet", "MaskTile", "ResampledMasks", "TextBank", "VisualOutput"]
+__all__ = [
+    "ImageBatch",
+    "ImageTransform",
+    "MaskRules",
+    "MaskSet",
+    "MaskTile",
+    "ResampledMasks",
+    "TextBank",
+    "VisualOutput",
+]

@@ -146,7 +146,7 @@ def test_semantic_inference(records, masks):
         results = model(records)
     assert [tuple(result["sem_seg"].shape) for result in results] == [(4, 30, 40), (4, 24, 40), (4, 24, 40)]
     assert results[1]["sem_seg"].abs().max() == 0
-    assert results[0].keys() == {"category_overlapping_mask", "sem_seg"}
+    assert results[0].keys() == {"category_overlapping_mask", "sem_seg", "sem_seg_uncovered", "uncovered_is_void"}
     assert results[0]["category_overlapping_mask"].tolist() == [True, False, True, False]
 
 
