@@ -50,13 +50,26 @@ def check_record(record: Record, *, num_classes: int, ignore_label: int) -> None
     Raises:
         UserError: the first thing that is wrong with it.
     """
+    size_hw = read_image(record["file_name"]).shape[:2]
+    if "sem_seg_file_name" in record:
+        read_label_map(record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label)
+    check_annotations(record, size_hw)
+
+
+def check_annotations(record: Record, size_hw: tuple[int, int]) -> None:
+    """Read the panoptic PNG of a record, and look at the outlines of its instances.
+
+    Args:
+        record: as loaders make it.
+        size_hw: size of its picture.
+
+    Raises:
+        UserError: the first thing that is wrong with it.
+    """
     path = record["file_name"]
-    size_hw = read_image(path).shape[:2]
     told = (record.get("height", size_hw[0]), record.get("width", size_hw[1]))
     if told != size_hw:
         raise UserError(f"{path}: {size_hw[0]}x{size_hw[1]} (height x width), its annotation says {told[0]}x{told[1]}")
-    if "sem_seg_file_name" in record:
-        read_label_map(record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label)
     if "pan_seg_file_name" in record:
         _check_segments(record, size_hw)
     for index, annotation in enumerate(record.get("annotations", ())):
