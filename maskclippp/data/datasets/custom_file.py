@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskclippp.config.safe_yaml import Setting, read_settings
+from maskclippp.data.layouts import is_visible
 from maskclippp.utils.errors import UserError, did_you_mean, show
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
@@ -83,10 +84,13 @@ class DatasetFile:
         folder = self.path(key)
         if not folder or not os.path.isdir(folder):
             return default
-        suffixes = {path.suffix for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+        paths = [path for path in Path(folder).iterdir() if is_visible(path)]
+        suffixes = {path.suffix for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+        if len(suffixes) > 1:
+            found = ", ".join(sorted(suffixes))
+            suffixes = {suffix.lower() for suffix in suffixes}
         if len(suffixes) > 1:
             option = "label_ext" if key == "labels" else "image_ext"
-            found = ", ".join(sorted(suffixes))
             raise UserError(f"{self.where(key)}: {folder} holds {found} files; say in {option} which ones count")
         return suffixes.pop().removeprefix(".") if suffixes else default
 

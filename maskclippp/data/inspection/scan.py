@@ -87,17 +87,31 @@ def check_record(record: Record, *, num_classes: int, ignore_label: int) -> Occu
     Raises:
         UserError: the first thing that is wrong with it.
     """
-    path = record["file_name"]
-    size_hw = read_image(path).shape[:2]
-    told = (record.get("height", size_hw[0]), record.get("width", size_hw[1]))
-    if told != size_hw:
-        raise UserError(f"{path}: {size_hw[0]}x{size_hw[1]} (height x width), its annotation says {told[0]}x{told[1]}")
+    size_hw = read_image(record["file_name"]).shape[:2]
     occurrence = {}
     if "sem_seg_file_name" in record:
         labels = read_label_map(
             record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label
         )
         occurrence["label maps"] = _count_labels(labels, ignore_label)
+    return occurrence | check_annotations(record, size_hw)
+
+
+def check_annotations(record: Record, size_hw: tuple[int, int]) -> Occurrence:
+    """Read the panoptic PNG of a record, and look at the outlines of its instances; return what occurs in them.
+
+    Args:
+        record: as loaders make it.
+        size_hw: size of its picture.
+
+    Raises:
+        UserError: the first thing that is wrong with it.
+    """
+    path = record["file_name"]
+    told = (record.get("height", size_hw[0]), record.get("width", size_hw[1]))
+    if told != size_hw:
+        raise UserError(f"{path}: {size_hw[0]}x{size_hw[1]} (height x width), its annotation says {told[0]}x{told[1]}")
+    occurrence = {}
     if "pan_seg_file_name" in record:
         occurrence["segments"] = _check_segments(record, size_hw)
     for index, annotation in enumerate(record.get("annotations", ())):
