@@ -105,6 +105,8 @@ def tiny_model(
     visual: dict[str, Any] | None = None,
     text: dict[str, Any] | None = None,
     tasks: TaskInference | None = None,
+    test_classes: list[str] = TEST_CLASSES,
+    test_name: str = "the test vocabulary",
     **options: Any,
 ) -> MaskCLIPpp:
     """MaskCLIP++ with a tiny CLIP, attention of the visual tower tuned."""
@@ -123,7 +125,7 @@ def tiny_model(
         text_chunk_size=4,
         train_classes=TRAIN_CLASSES,
         tasks=tasks or TaskInference(),
-        test_metadata=metadata(TEST_CLASSES),
+        test_metadata=metadata(test_classes, name=test_name),
         **options,
     )
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tell which datasets are on disk, what is missing, and which command makes it.
 
---deep reads every file of those that are there: pictures, sizes, ranges of labels. --show N draws a sheet of N samples
+--deep reads every file of those that are there: pictures, sizes, ranges of labels; it tells which classes occur
+nowhere and how much is ignored. --show N draws a sheet of N samples
 with their labels for each. The exit status is 1 if --deep or --show meets something wrong.
 
 Examples:
@@ -19,10 +20,10 @@ import os
 import sys
 from pathlib import Path
 
-from maskclippp.data.datasets import DATASETS, DatasetRow, get_metadata, register_all
+from maskclippp.data.datasets import ALIASES, DATASETS, DatasetRow, get_metadata, register_all
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.inspection.presence import Presence, find
-from maskclippp.data.inspection.scan import scan
+from maskclippp.data.inspection.scan import survey
 from maskclippp.data.inspection.sheet import draw_sheet
 from maskclippp.utils.errors import UserError, did_you_mean
 
@@ -77,9 +78,11 @@ def _rows(patterns: list[str]) -> list[DatasetRow]:
     """
     rows = [] if patterns else list(DATASETS.values())
     for pattern in patterns:
-        found = (
-            [custom_row(pattern)] if is_custom(pattern) else [DATASETS[n] for n in fnmatch.filter(DATASETS, pattern)]
-        )
+        if is_custom(pattern):
+            found = [custom_row(pattern)]
+        else:
+            found = [DATASETS[name] for name in fnmatch.filter(DATASETS, pattern)]
+            found = found or [ALIASES[name] for name in fnmatch.filter(ALIASES, pattern)]
         if not found:
             raise UserError(f"no dataset is called '{pattern}'{did_you_mean(pattern, DATASETS)}")
         rows += found
@@ -99,12 +102,15 @@ def _line(presence: Presence) -> str:
 
 def _deep(presence: Presence, workers: int) -> bool:
     """Print what is wrong with the files of a dataset; return whether there is something."""
-    failures = scan(presence.row, presence.records, workers=workers)
+    found = survey(presence.row, presence.records, workers=workers)
+    failures = found.failures
     for failure in failures[:_SHOWN_FAILURES]:
         print(f"    {failure}")
     if len(failures) > _SHOWN_FAILURES:
         print(f"    and {len(failures) - _SHOWN_FAILURES} more")
     print(f"    {len(presence.records)} images read, {len(failures)} with something wrong", flush=True)
+    for line in found.coverage:
+        print(f"    {line}", flush=True)
     return bool(failures)
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Check vocabularies: classes, names, things; duplicates, empty names, blanks, gaps in the ids.
+"""Check vocabularies: classes, names, things; duplicates, empty names, blanks, gaps in the ids; classes that the text
+encoder cannot tell apart, by case or because a sentence is cut after 77 tokens.
 
 A vocabulary is the name of a shipped one, a .tsv file in the same format, or any other text file as a plain class list
 (a class on each line, synonyms separated by commas). With --against it is told which classes training with another
@@ -15,6 +16,7 @@ import argparse
 import sys
 import textwrap
 
+from maskclippp.data.vocabularies import spelling_notes
 from maskclippp.data.vocabularies.check import check_vocabulary, compare_with, read_classes
 from maskclippp.utils.errors import UserError
 
@@ -41,6 +43,8 @@ def main() -> None:
             print(f"  {kind} against {args.against}: {len(classes)}")
             if classes:
                 print(textwrap.fill(", ".join(classes), 118, initial_indent="    ", subsequent_indent="    "))
+        for note in spelling_notes(report.vocabulary.class_entries, trained.class_entries):
+            print(f"  note: {note}")
     sys.exit(int(failed))
 
 

@@ -14,9 +14,8 @@ import argparse
 import sys
 
 from maskclippp.engine.generated_masks import run
-from maskclippp.engine.main import argument_parser, configure
-from maskclippp.utils.dist import Group, launch
-from maskclippp.utils.errors import UserError
+from maskclippp.engine.main import argument_parser, configure, launch_alone
+from maskclippp.utils.errors import error_line, told_in_one_line
 
 
 def main() -> None:
@@ -29,12 +28,11 @@ def main() -> None:
     args.opts += ["MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY", "True"]
     try:
         cfg = configure(args)
-        on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
-        per_machine = args.num_gpus if on_gpu else args.num_processes
-        group = Group(per_machine, args.num_machines, args.machine_rank, on_gpu=on_gpu, url=args.dist_url)
-        launch(run, (cfg, args.out), group)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+        launch_alone(run, (cfg, args.out), args, cfg)
+    except Exception as error:
+        if not told_in_one_line(error):
+            raise
+        sys.exit(f"error: {error_line(error, folder=args.out)}")
 
 
 if __name__ == "__main__":

@@ -110,6 +110,7 @@ def _psm() -> CfgNode:
     """PSM: the similarity head."""
     node = CfgNode()
     node.NAME = "CorrelationDecoderV1"  # published default that no class has: every config sets the name
+    node.INIT = "published"  # of the maps along the templates: random, of either sign; "template_mean": their mean
     node.CORR_WIDTH = 640
     node.NUM_HEADS = 8
     node.IN_FEATURES = []
@@ -141,6 +142,7 @@ def _maskclippp_test() -> CfgNode:
     node.GEOMETRIC_ENSEMBLE_ALPHA = 1.0
     node.GEOMETRIC_ENSEMBLE_BETA = 1.0
     node.ENSEMBLE_ON_VALID_MASK = 0.0
+    node.UNCOVERED = "auto"  # pixels under no mask: "void" predictions, "argmax" as published; by the generator
     node.SEGMENTOR_ONLY = False
     node.MASK_ACC = False
     return node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from ast import literal_eval
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -12,17 +13,19 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from maskclippp.utils.errors import UserError, did_you_mean, nearest
+from maskclippp.utils.errors import UserError, did_you_mean, nearest, one_line, show
 from maskclippp.utils.paths import resolve
 
 from .defaults import default_config
-from .safe_yaml import Setting, read_settings
+from .safe_yaml import MAX_NUMBER, Setting, read_settings
 
 SOURCE_TREE = Path(__file__).resolve().parents[2]
 COMMAND_LINE = "command line"
 # Keys whose default is a number, where null has a meaning of its own.
 NULLABLE = {"MODEL.MASKCLIPPP.VISUAL_ENCODER.DOWN_MASK_THRESH", "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.DOWN_MASK_THRESH"}
 MAX_SHOWN = 80
+MAX_LITERAL = 10_000
+"""Longer text is no literal: Python's parser does not bear any nesting."""
 
 
 def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode:
@@ -70,9 +73,9 @@ def _base_first(path: Path, visited: tuple[Path, ...]) -> list[Path]:
 
 def _find(path: Path, named_in: str = COMMAND_LINE) -> Path:
     for candidate in (path, SOURCE_TREE / path):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
-    folder = next(parent for parent in (path.absolute().parent, *path.absolute().parents) if parent.is_dir())
+    folder = next(parent for parent in (path.absolute().parent, *path.absolute().parents) if os.path.isdir(parent))
     found = {file.name: file for file in itertools.islice(folder.rglob("*.yaml"), 2000)}
     similar = [str(found[name]) for name in nearest(path.name, found)]
     hint = f"; did you mean {', '.join(similar)}?" if similar else ""
@@ -95,7 +98,7 @@ def _apply(cfg: CfgNode, settings: Iterable[Setting], source: str) -> None:
     if len(complaints) == 1:
         raise UserError(complaints[0])
     if complaints:
-        raise UserError(f"{source}: {len(complaints)} problems\n" + "\n".join(f"  {line}" for line in complaints))
+        raise UserError(f"{source}: {len(complaints)} problems", details=complaints)
 
 
 def _set(cfg: CfgNode, setting: Setting) -> None:
@@ -104,7 +107,7 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
     for name in parents:
         node = node.get(name) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or leaf not in node:
-        raise ValueError(f"unknown key {setting.key}{did_you_mean(setting.key, list_keys(cfg))}")
+        raise ValueError(f"unknown key {one_line(setting.key, MAX_SHOWN)}{did_you_mean(setting.key, list_keys(cfg))}")
     if isinstance(node[leaf], CfgNode):
         if setting.value != {}:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
@@ -137,6 +140,8 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
         ValueError: another type.
     """
     value = _literal(value, keep_text=isinstance(default, str))
+    if _has_huge_number(value):
+        raise ValueError(f"{key} has a number of more than 64 bits")
     if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
         return value
     if isinstance(default, (list, tuple)):
@@ -153,11 +158,11 @@ def _coerce_sequence(key: str, value: Any, default: list | tuple) -> list | tupl
     if isinstance(value, str) and kinds <= {"str"}:
         value = [value]
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{key} must be a list (default {_shorten(default)}), got {_show(value)}")
+        raise ValueError(f"{key} must be a list (default {show(default)}), got {_show(value)}")
     kind = kinds.pop() if len(kinds) == 1 else None
     for index, item in enumerate(value):
         if kind is not None and _kind(item) != kind:
-            raise ValueError(f"{key}[{index}] must be a {kind} (default {_shorten(default)}), got {_show(item)}")
+            raise ValueError(f"{key}[{index}] must be a {kind} (default {show(default)}), got {_show(item)}")
     inner = type(default[0]) if kind == "list" else None
     return type(default)(inner(item) if inner else item for item in value)
 
@@ -165,11 +170,19 @@ def _coerce_sequence(key: str, value: Any, default: list | tuple) -> list | tupl
 def _literal(value: Any, *, keep_text: bool) -> Any:
     if not isinstance(value, str):
         return value
+    if len(value) > MAX_LITERAL:
+        return value
     try:
         decoded = literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value
     return value if keep_text and not isinstance(decoded, str) and decoded is not None else decoded
+
+
+def _has_huge_number(value: Any) -> bool:
+    if isinstance(value, (list, tuple, set)):
+        return any(map(_has_huge_number, value))
+    return isinstance(value, int) and abs(value) >= MAX_NUMBER
 
 
 def _kind(item: Any) -> str:
@@ -177,9 +190,4 @@ def _kind(item: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    return f"{type(value).__name__} {_shorten(value)}"
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return f"{type(value).__name__} {show(value)}"

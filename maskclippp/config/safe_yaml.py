@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, first_line, show
+from maskclippp.utils.files import read_text
 
 from .arithmetic import evaluate_arithmetic
 
@@ -18,6 +19,7 @@ MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 20_000
 MAX_DEPTH = 30
 EVAL_TAG = "tag:yaml.org,2002:python/object/apply:eval"
+MAX_NUMBER = 2**63
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp")}
 
 logger = logging.getLogger(__name__)
@@ -59,16 +61,17 @@ def read_settings(path: Path) -> list[Setting]:
 
 
 def _compose(path: Path) -> yaml.Node | None:
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise UserError(f"{path}: {size} bytes are too many for a config file (limit {MAX_FILE_BYTES})")
+    text = read_text(path, MAX_FILE_BYTES)
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: it is nested too deeply") from None
+    # PyYAML meets damaged text with errors of other kinds as well.
+    except Exception as error:
+        raise UserError(f"{path}: not valid YAML: {first_line(error)}") from None
 
 
 class _Reader:
@@ -105,9 +108,13 @@ class _Reader:
             return {}
         self._refuse_tag(node, PLAIN_TAGS)
         try:
-            return self._scalars.construct_object(node)
-        except (ValueError, yaml.YAMLError):
-            raise UserError(f"{self._where(node)}: '{node.value[:80]}' is not a valid {node.tag[18:]}") from None
+            value = self._scalars.construct_object(node)
+            if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+                raise ValueError("too large")
+        # PyYAML's own conversions fail in many ways on a tag that does not fit the text behind it.
+        except Exception:
+            raise UserError(f"{self._where(node)}: {show(node.value)} is not a valid {node.tag[18:]}") from None
+        return value
 
     def _arithmetic(self, node: yaml.Node) -> Any:
         arguments = node.value if isinstance(node, yaml.SequenceNode) else []
@@ -123,7 +130,7 @@ class _Reader:
         if node.tag not in allowed:
             name = node.tag.replace("tag:yaml.org,2002:", "!!")
             where = self._where(node)
-            raise UserError(f"{where}: the YAML tag '{name}' is refused (it could run code); write the value out")
+            raise UserError(f"{where}: the YAML tag '{name[:80]}' is refused (it could run code); write the value out")
 
     def _visit(self, node: yaml.Node, depth: int) -> None:
         self._count += 1

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from detectron2.config import configurable
 from torch import Tensor, nn
 
+from ..utils.logging import WarnOnce
 from .build import CRITERION_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class ReweightCELoss(nn.Module):
         self.ignore_empty = ignore_empty
         self.ignore_nan = ignore_nan
         self.ignore_index = ignore_index
+        self._warn_once = WarnOnce(logger)
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -96,9 +98,11 @@ class ReweightCELoss(nn.Module):
             areas: (N,), sum of each mask on the patch grid.
             divisor: of the sum over images, where these are a part of a batch; None: their own number.
         """
+        given = len(labels)
         if self.ignore_empty:
             kept = areas > 0
             logits, labels, image_index = logits[kept], labels[kept], image_index[kept]
+        self._warn_if_nothing_counts(labels, given)
         if not len(labels):
             return {"loss_ce": logits.sum() * 0.0}
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -109,3 +113,14 @@ class ReweightCELoss(nn.Module):
             logger.warning("the loss of this step is not a number and counts as zero")
             loss = torch.nan_to_num(logits, nan=0.0).sum() * 0.0
         return {"loss_ce": loss}
+
+    def _warn_if_nothing_counts(self, labels: Tensor, given: int) -> None:
+        # Labels are looked at only if they may be ignored: that waits for the device.
+        if len(labels) and (self.ignore_index < 0 or (labels != self.ignore_index).any()):
+            return
+        why = f"have the ignored label {self.ignore_index}" if len(labels) else "are smaller than the patch grid tells"
+        self._warn_once(
+            why,
+            f"all {given} masks of this batch {why}; such a step changes nothing. This is told once: if the loss "
+            "stays 0, it is so for the whole dataset",
+        )

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskclippp.data.images import decode
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, first_line
+from maskclippp.utils.files import open_regular
+
+MAX_JSON_BYTES = 4 << 30
+"""The largest published annotation files have a little more than one gigabyte."""
+
+_INT64 = 2**63
+
+_LARGEST_TABLE = 1 << 24
+"""Ids of panoptic PNGs are below it."""
 
 ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
@@ -89,19 +99,52 @@ def panoptic_ids(colours: np.ndarray) -> np.ndarray:
     return channels[..., 0] + 256 * channels[..., 1] + 65536 * channels[..., 2]
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+def places_of_ids(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
+    """Return the place of each id among the known ones, len(known) for others; of an id listed twice the last place.
+
+    Args:
+        ids: whole numbers from 0, any shape. They may lie billions apart.
+        known: ids in any order.
+
+    Returns:
+        int64 of the shape of ``ids``.
+    """
+    largest = int(ids.max(initial=0))
+    if largest < _LARGEST_TABLE:
+        table = np.full(largest + 1, len(known), dtype=np.int64)
+        for place, known_id in enumerate(known):
+            if 0 <= known_id <= largest:
+                table[known_id] = place
+        return table[ids]
+    present, inverse = np.unique(ids, return_inverse=True)
+    place_of = {int(known_id): place for place, known_id in enumerate(known)}
+    places = np.array([place_of.get(value, len(known)) for value in present.tolist()], dtype=np.int64)
+    return places[inverse].reshape(ids.shape)
+
+
+def read_json(path: str | Path, limit: int = MAX_JSON_BYTES) -> Any:
+    """Read a JSON file of at most ``limit`` bytes. Whole numbers in it have 64 bits.
 
     Raises:
-        UserError: file missing, unreadable or not JSON; tells line and column.
+        UserError: file missing, no regular file, too large, unreadable or not JSON (tells line and column), nested too
+            deeply, or with larger numbers.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {error}") from error
+    with open_regular(path, limit) as file:
+        try:
+            return json.loads(file.read().decode("utf-8-sig"), parse_int=_whole_number)
+        except RecursionError:
+            raise UserError(f"{path}: cannot be read as JSON: it is nested too deeply") from None
+        except MemoryError:
+            raise UserError(f"{path}: cannot be read as JSON: it does not fit into memory") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read as JSON: {first_line(error)}") from None
+
+
+def _whole_number(digits: str) -> int:
+    # The length first: Python takes long to convert some thousands of digits, and refuses more.
+    if len(digits) > 20 or not -_INT64 <= (number := int(digits)) < _INT64:
+        raise ValueError(f"a whole number of {len(digits)} digits, more than 64 bits hold")
+    return number
 
 
 def check_size(path: str | Path, found_hw: tuple[int, ...], size_hw: tuple[int, int] | None) -> None:

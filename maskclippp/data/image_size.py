@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from maskclippp.data.images import DECODER_ERRORS
+from maskclippp.data.images import DECODER_ERRORS, decoder_message, open_image
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import regular_file
 
 _SIDEWAYS = (5, 6, 7, 8)
 
@@ -18,11 +19,11 @@ def image_size_hw(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: file missing or not a picture.
     """
+    regular_file(path)
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
             return (image.width, image.height) if turned else (image.height, image.width)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
     except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image: {error}; make or copy it again") from error
+        found = f"cannot be read as an image: {decoder_message(error)}"
+        raise UserError(f"{path}: {found}; make or copy it again") from error

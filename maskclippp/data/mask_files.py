@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from maskclippp.data.annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
-from maskclippp.data.images import decode
+from maskclippp.data.images import MAX_PIXELS, decode
 from maskclippp.data.run_length import decode_rle
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, first_line, show
+from maskclippp.utils.files import regular_file
 
 _MAX_MASK_ELEMENTS = 4_000_000_000
+_MAX_NPY_BYTES = 1 << 30
 
 
 def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
@@ -43,12 +46,13 @@ def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> n
         return decode_masks(_entries(found, path), path, size_hw=size_hw)
     map_readers = {".png": _read_map_png, ".npy": _read_map_npy}
     if suffix not in map_readers:
-        raise UserError(f"{path}: masks are read from .json, {', '.join(map_readers)}, not from '{suffix}'")
+        raise UserError(f"{path}: masks are read from .json, {', '.join(map_readers)}, not from '{suffix[:20]}'")
     id_map = map_readers[suffix](path)
     check_size(path, id_map.shape, size_hw)
     values = np.unique(id_map)
     _check_count(path, len(values), id_map.shape)
-    return id_map[None] == values[:, None, None]  # (Q, H, W)
+    with _enough_memory(path):
+        return id_map[None] == values[:, None, None]  # (Q, H, W)
 
 
 def decode_masks(
@@ -74,7 +78,8 @@ def decode_masks(
         check_size(where, mask.shape, size_hw)
         if masks is None:
             _check_count(path, len(entries), size_hw)
-            masks = np.empty((len(entries), size_hw[1], size_hw[0]), dtype=bool)  # run lengths go down the columns
+            with _enough_memory(path):
+                masks = np.empty((len(entries), size_hw[1], size_hw[0]), dtype=bool)  # run lengths go down the columns
         masks[number] = mask.T
     if masks is not None:
         return masks.transpose(0, 2, 1)
@@ -119,14 +124,14 @@ class MaskTable:
         for image in images if table.is_complete else ():
             if not isinstance(image, dict) or "id" not in image:
                 raise UserError(f"{path}: an entry of 'images' has no 'id'")
-            places = table.by_id[_id(image["id"])]
+            places = table.by_id[_id(image["id"], f"{path}, 'images'")]
             if isinstance(image.get("file_name"), str):
                 table._add_name(image["file_name"], places)
         for place, entry in enumerate(table.entries):
             if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
                 table._add_name(entry["file_name"], []).append(place)
             elif isinstance(entry, dict) and entry.get("image_id") is not None:
-                table.by_id[_id(entry["image_id"])].append(place)
+                table.by_id[_id(entry["image_id"], f"{path}, entry {place}")].append(place)
             else:
                 raise UserError(f"{path}, entry {place}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
         return table
@@ -161,8 +166,8 @@ class MaskTable:
         if names:
             return next(iter(names.values()))
         for key in (record.get("image_id"), path.stem):
-            if key is not None and _id(key) in self.by_id:
-                return self.by_id[_id(key)]
+            if key is not None and _id(key, path) in self.by_id:
+                return self.by_id[_id(key, path)]
         return None
 
 
@@ -174,9 +179,11 @@ def _entries(found: Any, path: str | Path) -> list[Any]:
     return entries
 
 
-def _id(value: Any) -> str:
-    """One form for 139, "139" and "000000000139"."""
-    text = str(value)
+def _id(value: Any, where: str | PurePath) -> str:
+    """One form for 139, 139.0, "139" and "000000000139"."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        raise UserError(f"{where}: {show(value)} is no id of an image; ids are numbers or text")
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
 
 
@@ -189,15 +196,29 @@ def _read_map_png(path: str | Path) -> np.ndarray:
 
 
 def _read_map_npy(path: str | Path) -> np.ndarray:
+    regular_file(path, _MAX_NPY_BYTES)
     try:
-        id_map = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as a NumPy array: {error}") from error
+        # Mapped, for a header may claim any shape: so it is compared with the file before room is made.
+        id_map = np.load(path, mmap_mode="r", allow_pickle=False)
+    # A damaged header is met with errors of many kinds.
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as a NumPy array: {first_line(error)}") from None
+    if not isinstance(id_map, np.ndarray):
+        id_map.close()
+        raise UserError(f"{path}: this is an archive of arrays (.npz); save the one array with numpy.save")
     if id_map.ndim != 2 or not (np.issubdtype(id_map.dtype, np.integer) or id_map.dtype == bool):
         raise UserError(f"{path}: expected a 2-D array of whole numbers, found shape {id_map.shape} of {id_map.dtype}")
-    return id_map
+    if id_map.size > MAX_PIXELS:
+        raise UserError(f"{path}: {id_map.shape[0]}x{id_map.shape[1]} pixels, at most {MAX_PIXELS} are read")
+    return np.array(id_map)
+
+
+@contextmanager
+def _enough_memory(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise UserError(f"{path}: its masks do not fit into memory; is this a label map?") from None
 
 
 def _check_count(path: str | Path, count: int, size_hw: tuple[int, ...]) -> None:

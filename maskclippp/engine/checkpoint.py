@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer as _Checkpointer
 from torch import nn
 
 from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
+from maskclippp.utils.dist import broadcast_object
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 from maskclippp.utils.model_signatures import looks_like
+from maskclippp.utils.torch_files import save_torch
+
+from .resume import newest_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +57,31 @@ class Checkpointer(_Checkpointer):
         path = Path(self.save_dir) / f"{name}.pth"
         logger.info("Saving checkpoint to %s", path)
         with atomic_write(path) as temporary:
-            torch.save({"model": weights, **states, **extra}, temporary)
+            save_torch({"model": weights, **states, **extra}, temporary)
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Let ``last_checkpoint`` name the newest file."""
         with atomic_write(Path(self.save_dir) / "last_checkpoint") as temporary:
             temporary.write_text(last_filename_basename)
+
+    def get_checkpoint_file(self) -> str:
+        """Return the checkpoint of ``save_dir`` to go on from, the same on all processes; "" where there is none.
+
+        Raises:
+            UserError: there were some, but none can be read.
+        """
+        found = newest_checkpoint(self.save_dir) if self.save_dir and comm.is_main_process() else None
+        return broadcast_object(str(found or ""))
+
+    def has_checkpoint(self) -> bool:
+        """Return whether there is a checkpoint to go on from."""
+        return bool(self.get_checkpoint_file())
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Load the newest checkpoint of ``save_dir`` with all states if ``resume``, else the weights at ``path``."""
+        newest = self.get_checkpoint_file() if resume else ""
+        return self.load(newest) if newest else self.load(path, checkpointables=[])
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load weights and the named ``checkpointables`` (None: all); return what else the file holds.

@@ -124,8 +124,16 @@ def _evaluate_one(
     output = os.path.join(folder, name.strip("./~").replace("/", "_"))
     seconds = cfg.TEST.SAVE_STATE_SECONDS
     evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
-    progress = Progress(output, identity(cfg, weights, records) if seconds else "", seconds)
+    same = identity(cfg, weights, records, vocabularies(cfg, name)) if seconds else ""
+    progress = Progress(output, same, seconds)
     return run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
+
+
+def vocabularies(cfg: CfgNode, name: str) -> dict[str, Any]:
+    """Return the metadata of a test dataset, and with them the classes that count as seen in training."""
+    trained = [get_metadata(each).as_dict() for each in cfg.DATASETS.TRAIN[:1]]
+    seen = [[each.get("stuff_classes"), each.get("thing_classes")] for each in trained]
+    return {**get_metadata(name).as_dict(), "seen in training": seen}
 
 
 def _check_augmentation(cfg: CfgNode, model: nn.Module) -> None:

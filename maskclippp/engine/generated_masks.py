@@ -17,7 +17,7 @@ from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import setup_logging
 
 from .checkpoint import Checkpointer
-from .evaluate import OpenVocabularyModel
+from .evaluate import OpenVocabularyModel, vocabularies
 from .inference import run_inference
 from .loader import build_test_loader
 from .main import build_architecture
@@ -67,7 +67,8 @@ def write_generated_masks(cfg: CfgNode, model: nn.Module, out: str | Path) -> li
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
         path = Path(out) / f"{name.strip('./~').replace('/', '_')}.json"
-        progress = Progress(path.with_suffix(""), identity(cfg, weights, records), cfg.TEST.SAVE_STATE_SECONDS)
+        same = identity(cfg, weights, records, vocabularies(cfg, name))
+        progress = Progress(path.with_suffix(""), same, cfg.TEST.SAVE_STATE_SECONDS)
         found = run_inference(model, partial(build_test_loader, cfg, records), MaskWriter(path), progress)
         if found:
             counts = found["masks"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -20,13 +23,14 @@ from torch import nn
 import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
 from maskclippp.config import load_config
 from maskclippp.data.datasets import register_all
-from maskclippp.utils.dist import Group, launch
-from maskclippp.utils.errors import UserError, did_you_mean
-from maskclippp.utils.files import atomic_write
+from maskclippp.utils.dist import Group, launch, under_torchrun
+from maskclippp.utils.errors import UserError, did_you_mean, error_line, told_in_one_line
 from maskclippp.utils.logging import setup_logging
+from maskclippp.utils.run_lock import only_run
 
 from .checkpoint import Checkpointer
 from .evaluate import Results, evaluate, verify_results
+from .resume import begin, keep_config, require_run
 from .seeding import Stream, seed_everything, settle_seed
 from .trainer import train
 
@@ -55,51 +59,112 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status. A wrong input is told in one line on stderr."""
     args = argument_parser().parse_args(arguments)
+    folder = ""
     try:
         cfg = configure(args)
-        group = Group(
-            per_machine=args.num_gpus if _on_gpu(cfg) else args.num_processes,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            on_gpu=_on_gpu(cfg),
-            url=args.dist_url,
-        )
-        launch(run, (cfg, args.eval_only, args.resume), group)
-    except (UserError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        folder = cfg.OUTPUT_DIR
+        launch_alone(run, (cfg, args.eval_only, args.resume), args, cfg)
+    except KeyboardInterrupt:
+        print("error: interrupted; a training goes on with --resume", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if not told_in_one_line(error):
+            raise
+        print(f"error: {error_line(error, folder=folder)}", file=sys.stderr)
         return 1
     return 0
+
+
+def launch_alone(function: Callable[..., Any], parameters: tuple, args: argparse.Namespace, cfg: CfgNode) -> None:
+    """Call ``function(*parameters)`` in the processes that a command line asks for; no other run may use the folder.
+
+    Raises:
+        UserError: another run is at work there; --resume, and there is nothing to resume; see :func:`launch` too.
+    """
+    group = Group(
+        per_machine=args.num_gpus if _on_gpu(cfg) else args.num_processes,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        on_gpu=_on_gpu(cfg),
+        url=args.dist_url,
+    )
+    # The processes of one run, on other machines too, are one.
+    is_first = os.environ["RANK"] == "0" if under_torchrun() else group.machine_rank == 0
+    if is_first and args.resume:
+        require_run(cfg.OUTPUT_DIR, eval_only=args.eval_only)
+    with only_run(cfg.OUTPUT_DIR) if is_first else contextlib.nullcontext():
+        launch(function, parameters, group)
 
 
 def configure(args: argparse.Namespace) -> CfgNode:
     """Return the frozen config of a command line, with device and output folder settled.
 
     Raises:
-        UserError: no config file, a wrong one, wrong overrides, or more GPUs wanted than there are.
+        UserError: no config file, a wrong one, wrong overrides, numbers of processes that cannot be, more GPUs than
+            there are, or a tag that leads out of the output folder.
     """
     if not args.config_file:
         raise UserError("name a config file with --config-file; those of the project are under configs/")
+    _check_counts(args)
     cfg = load_config(args.config_file, args.opts)
-    tag = time.strftime("%m%d") if args.tag == "default" else args.tag
-    cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, Path(args.config_file).stem, tag)
-    available = torch.cuda.device_count() if args.num_gpus and cfg.MODEL.DEVICE != "cpu" else 0
-    if 0 < available < args.num_gpus:
-        raise UserError(f"--num-gpus {args.num_gpus}: this machine has {available}")
-    cfg.MODEL.DEVICE = "cuda" if available else "cpu"
+    cfg.OUTPUT_DIR = _output_folder(cfg.OUTPUT_DIR, Path(args.config_file).stem, args.tag)
+    cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, args.num_gpus)
+    if _on_gpu(cfg) and args.num_processes != 1:
+        raise UserError(f"--num-processes {args.num_processes} is for the CPU, with --num-gpus 0")
     cfg.freeze()
     return cfg
+
+
+def _check_counts(args: argparse.Namespace) -> None:
+    for option, value, least in (
+        ("--num-gpus", args.num_gpus, 0),
+        ("--num-processes", args.num_processes, 1),
+        ("--num-machines", args.num_machines, 1),
+        ("--machine-rank", args.machine_rank, 0),
+    ):
+        if value < least:
+            raise UserError(f"{option} {value}: it must be at least {least}")
+    if args.machine_rank >= args.num_machines:
+        raise UserError(f"--machine-rank {args.machine_rank}: of --num-machines {args.num_machines}, counted from 0")
+
+
+def _output_folder(root: str, config_name: str, tag: str) -> str:
+    """OUTPUT_DIR/<config name>/<tag>; a tag may have slashes, but not lead elsewhere."""
+    tag = time.strftime("%m%d") if tag == "default" else tag
+    parts = Path(tag).parts
+    if not parts or Path(tag).is_absolute() or ".." in parts or not tag.isprintable():
+        raise UserError(f"--tag {tag!r}: it must name a folder below {os.path.join(root, config_name)}")
+    return os.path.join(root, config_name, *parts)
+
+
+def _device(wanted: str, num_gpus: int) -> str:
+    """The device for MODEL.DEVICE and --num-gpus."""
+    if wanted not in ("cpu", "cuda"):
+        raise UserError(f"MODEL.DEVICE '{wanted}' must be cuda or cpu; CUDA_VISIBLE_DEVICES chooses a GPU")
+    if wanted == "cpu" or num_gpus == 0:
+        return "cpu"
+    available = torch.cuda.device_count()
+    if available == 0:
+        raise UserError(f"--num-gpus {num_gpus}: no GPU is found here; --num-gpus 0 runs on the CPU")
+    if available < num_gpus:
+        raise UserError(f"--num-gpus {num_gpus}: this machine has {available}")
+    return "cuda"
 
 
 def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     """Train or evaluate in this process, which may be one of several; return the final results (rank 0)."""
     setup_logging(cfg.OUTPUT_DIR, comm.get_rank())
     if not _on_gpu(cfg):
-        logger.info("Running on the CPU (--num-gpus 0, or no GPU found); processes: %d", comm.get_world_size())
+        logger.info("Running on the CPU; processes: %d", comm.get_world_size())
     register_all()
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not eval_only
-    seed = settle_seed(cfg.SEED, cfg.OUTPUT_DIR, resume=resume)
+    # The seed in the folder itself is that of the training.
+    inference = os.path.join(cfg.OUTPUT_DIR, "inference")
+    if comm.is_main_process():
+        keep_config(cfg, "inference/config.yaml") if eval_only else begin(cfg, resume=resume)
+    comm.synchronize()
+    seed = settle_seed(cfg.SEED, inference if eval_only else cfg.OUTPUT_DIR, resume=resume)
     seed_everything(seed, Stream.INITIALISATION)
-    _keep_config(cfg, "inference/config.yaml" if eval_only else "config.yaml")
     model = build_architecture(cfg)
     if eval_only:
         Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
@@ -126,9 +191,3 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
 
 def _on_gpu(cfg: CfgNode) -> bool:
     return cfg.MODEL.DEVICE.startswith("cuda")
-
-
-def _keep_config(cfg: CfgNode, name: str) -> None:
-    if comm.is_main_process():
-        with atomic_write(Path(cfg.OUTPUT_DIR) / name) as temporary:
-            temporary.write_text(cfg.dump())

@@ -192,9 +192,9 @@ def train(cfg: CfgNode, method: Method, *, seed: int, resume: bool) -> Results:
         scheduler=scheduler,
         grad_scaler=scaler,
     )
-    resume = resume and checkpointer.has_checkpoint()
-    loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    start_iteration = loaded["iteration"] + 1 if resume else 0
+    newest = checkpointer.get_checkpoint_file() if resume else ""
+    loaded = checkpointer.load(newest) if newest else checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
+    start_iteration = loaded["iteration"] + 1 if newest else 0
     trainer = Trainer(
         method,
         _distribute(method),
@@ -209,7 +209,7 @@ def train(cfg: CfgNode, method: Method, *, seed: int, resume: bool) -> Results:
         read_periods=(WINDOW, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD),
     )
     final: Results = {}
-    trainer.register_hooks(_hooks(cfg, method, checkpointer, scheduler, resume=resume, keep=final.update))
+    trainer.register_hooks(_hooks(cfg, method, checkpointer, scheduler, resume=bool(newest), keep=final.update))
     trainer.train(start_iteration, cfg.SOLVER.MAX_ITER)
     return final
 
@@ -232,7 +232,10 @@ def _hooks(
     chosen = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if comm.is_main_process():
         chosen.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
-    chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    if cfg.DATASETS.TEST:
+        chosen.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate_and_keep))
+    else:
+        logger.warning("DATASETS.TEST is empty: this training evaluates nothing")
     if comm.is_main_process():
         chosen.append(hooks.PeriodicWriter(build_writers(cfg, resume=resume), period=WINDOW))
     return chosen

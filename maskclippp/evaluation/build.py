@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
-from maskclippp.data.datasets import get_metadata
+from maskclippp.data.datasets import get_metadata, ignore_label_of
 from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from maskclippp.evaluation.instance import InstanceEvaluator
 from maskclippp.evaluation.lvis_instances import LVISEvaluator
@@ -22,11 +23,12 @@ from maskclippp.evaluation.semantic import SemSegEvaluator
 from maskclippp.evaluation.streaming import EvaluatorGroup, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
-_ALWAYS = "always"
+logger = logging.getLogger(__name__)
+
 # evaluator_type -> in this order (task that must be on, method of _Parts that makes the evaluator).
 _PLANS = {
-    "sem_seg": ((_ALWAYS, "semantic"),),
-    "ade20k_panoptic_seg": ((_ALWAYS, "semantic"), ("panoptic", "panoptic"), ("instance", "instance")),
+    "sem_seg": (("semantic", "semantic"),),
+    "ade20k_panoptic_seg": (("semantic", "semantic"), ("panoptic", "panoptic"), ("instance", "instance")),
     "coco_panoptic_seg": (("panoptic", "panoptic"), ("instance", "instance"), ("semantic", "semantic")),
     "mapillary_vistas_panoptic_seg": (("panoptic", "panoptic"), ("instance", "instance"), ("semantic", "semantic")),
     "cityscapes_panoptic_seg": (
@@ -34,10 +36,10 @@ _PLANS = {
         ("semantic", "cityscapes_semantic"),
         ("instance", "cityscapes_instance"),
     ),
-    "cityscapes_sem_seg": ((_ALWAYS, "cityscapes_semantic"),),
-    "cityscapes_instance": ((_ALWAYS, "cityscapes_instance"),),
-    "coco": ((_ALWAYS, "instance"),),
-    "lvis": ((_ALWAYS, "lvis"),),
+    "cityscapes_sem_seg": (("semantic", "cityscapes_semantic"),),
+    "cityscapes_instance": (("instance", "cityscapes_instance"),),
+    "coco": (("instance", "instance"),),
+    "lvis": (("instance", "lvis"),),
 }
 
 EVALUATOR_TYPES = tuple(_PLANS)
@@ -96,7 +98,7 @@ def build_evaluator(
         segmentor_only: score the generated masks with the ground-truth class, and their recall.
         mask_accuracy: score the class of ground-truth masks.
         panoptic_masks: those masks are panoptic segments instead of the classes of a label map.
-        semantic: score label maps where the dataset leaves a choice.
+        semantic: score label maps.
         panoptic: score panoptic segments.
         instance: score instances.
         similarity: (K, K) of the dataset's classes; adds similarity-aware scores.
@@ -114,12 +116,31 @@ def build_evaluator(
         return EvaluatorGroup([parts.assigned_classes(on), parts.recall()])
     if mask_accuracy:
         return parts.mask_accuracy(panoptic_masks)
-    kind = metadata.get("evaluator_type", None)
-    plan = _PLANS.get(kind, ())
-    evaluators = [getattr(parts, maker)() for task, maker in plan if task in {_ALWAYS, *on}]
-    if not evaluators:
-        raise UserError(f"dataset '{dataset_name}' (type '{kind}') has no evaluator for the tasks that are on")
+    evaluators = [getattr(parts, maker)() for maker in _planned(metadata, on)]
     return evaluators[0] if len(evaluators) == 1 else EvaluatorGroup(evaluators)
+
+
+def _planned(metadata: Metadata, on: set[str]) -> list[str]:
+    """Return which methods of _Parts make the evaluators of a dataset for the tasks that are on.
+
+    Raises:
+        UserError: none of its tasks is.
+    """
+    kind = metadata.get("evaluator_type", None)
+    plan = dict(_PLANS.get(kind, ()))
+    where = f"dataset '{metadata.name}' (type '{kind}')"
+    if not plan:
+        raise UserError(f"{where}: evaluator_type is none of {', '.join(_PLANS)}; register it with one of these")
+    if on.isdisjoint(plan):
+        keys = " or ".join(f"{task.upper()}_ON" for task in plan)
+        raise UserError(
+            f"{where} is evaluated by the task{'s' if len(plan) > 1 else ''} {', '.join(plan)}, but the tasks that are "
+            f"on are {', '.join(sorted(on)) or 'none'}; switch on MODEL.MASK_FORMER.TEST.{keys}"
+        )
+    rest = sorted(on - set(plan))
+    if rest:
+        logger.info("%s has no ground truth for what is on besides, and not evaluated: %s", where, ", ".join(rest))
+    return [maker for task, maker in plan.items() if task in on]
 
 
 @dataclass(frozen=True)
@@ -137,8 +158,8 @@ class _Parts:
         return self.metadata.get("stuff_classes", None) or self.metadata.thing_classes
 
     @property
-    def ignore_label(self) -> int:
-        return self.metadata.get("ignore_label", 255)
+    def ignore_label(self) -> int | None:
+        return ignore_label_of(self.metadata)
 
     @property
     def thing_map(self) -> dict[int, int]:
@@ -149,6 +170,11 @@ class _Parts:
         return self.metadata.get("panoptic_root", None) is not None
 
     def semantic(self) -> SemSegEvaluator:
+        if self.is_panoptic and not self.metadata.sem_seg_root:
+            raise UserError(
+                f"dataset '{self.metadata.name}' has no label maps, which semantic evaluation needs: name them in "
+                "labels, or switch it off with MODEL.MASK_FORMER.TEST.SEMANTIC_ON False"
+            )
         return SemSegEvaluator(
             self.class_names,
             ignore_label=self.ignore_label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import shutil
 from abc import abstractmethod
 from collections import OrderedDict
@@ -16,14 +17,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.evaluation.report import write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
 INSTALL = "pip install 'maskclippp[cityscapes]' or pip install cityscapesscripts"
+UNLABELLED = 0
+"""Official id of pixels without a class; predicted, it is a miss and no false alarm."""
 _PURPOSE = "Cityscapes evaluation"
 
 logger = logging.getLogger(__name__)
@@ -65,6 +71,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
     def reset(self) -> None:
         """Forget all images."""
         self._images = 0
+        self._coverage = CoverageCounter()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Write the predictions of some images, over those that are there.
@@ -79,23 +86,26 @@ class _CityscapesEvaluator(StreamingEvaluator):
             self._images += 1
 
     def state_dict(self) -> State:
-        """The number of images; predictions are in files."""
-        return {"images": self._images}
+        """Counts of images and uncovered pixels; predictions are in files."""
+        return {"images": self._images, "coverage": self._coverage.state_dict()}
 
     def add_state(self, state: State) -> None:
-        """Add the number of images."""
+        """Add the counts."""
         self._images += state["images"]
+        self._coverage.add_state(state["coverage"])
 
     def score(self) -> Scores:
         """Return {task: scores} in percent.
 
         Raises:
-            UserError: no ground truth, or none for an image, or no prediction for one.
+            UserError: no ground truth, none that is a picture, none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
         truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
+        for path in self._gt_dir.glob("*/*_gtFine_*Ids.png"):
+            image_size_hw(path)  # the scripts open them with whatever decoder takes them
         printed = io.StringIO()
         try:
             # It would write a file into the working folder.
@@ -109,7 +119,10 @@ class _CityscapesEvaluator(StreamingEvaluator):
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
         shutil.rmtree(self._folder)
+        by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
+        log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+        self._coverage.log(logger, "pixels")
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})
 
@@ -130,9 +143,10 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     truth_suffix = "_gtFine_labelIds.png"
 
     def _write(self, stem: str, output: dict[str, Any]) -> None:
-        labels = output.get("sem_seg_labels")
-        labels = as_array(output["sem_seg"].argmax(0) if labels is None else labels)
-        Image.fromarray(np.array(self._label_ids, dtype=np.uint8)[labels]).save(self._folder / f"{stem}_pred.png")
+        labels = predicted_labels(output, len(self._label_ids), where=stem)
+        self._coverage.add(labels, np.ones(labels.shown.shape, dtype=bool), len(self._label_ids))
+        ids = np.array([*self._label_ids, UNLABELLED], dtype=np.uint8)
+        Image.fromarray(ids[labels.scored]).save(self._folder / f"{stem}_pred.png")
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]

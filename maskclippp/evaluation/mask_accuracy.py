@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from maskclippp.data.annotations import labelled_classes, read_label_map
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
 from maskclippp.evaluation.pictures import draw_confusion
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -69,7 +71,7 @@ class MaskAccEvaluator(StreamingEvaluator):
         self,
         class_names: Sequence[str],
         *,
-        ignore_label: int = 255,
+        ignore_label: int | None = None,
         panoptic: bool = False,
         pictures: bool = False,
         output_dir: str | None = None,
@@ -78,13 +80,13 @@ class MaskAccEvaluator(StreamingEvaluator):
 
         Args:
             class_names: K class entries of the test vocabulary.
-            ignore_label: value of unlabelled pixels in label maps.
+            ignore_label: value of unlabelled pixels in label maps; None: 255, or 65535 if that is a class.
             panoptic: the masks are the segments of ``segments_info`` instead of the classes of the label map.
             pictures: draw the confusion of classes.
             output_dir: where ``mask_acc_evaluation.{pth,json,csv}`` are written, if given.
         """
         self._class_names = list(class_names)
-        self._ignore_label = ignore_label
+        self._ignore_label = default_ignore_label(len(class_names)) if ignore_label is None else ignore_label
         self._panoptic = panoptic
         self._pictures = pictures and output_dir is not None
         self._output_dir = output_dir
@@ -99,6 +101,7 @@ class MaskAccEvaluator(StreamingEvaluator):
         """Forget all images."""
         self._all = ConfusionCounter(len(self._class_names))
         self._among_unseen: ConfusionCounter | None = None
+        self._pixels = np.zeros(2, dtype=np.int64)  # ignored, all; of label maps
         self._seen: torch.Tensor | None = None
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
@@ -124,6 +127,7 @@ class MaskAccEvaluator(StreamingEvaluator):
         return {
             "all": self._all.state_dict(),
             "among unseen": self._among_unseen.state_dict() if self._among_unseen is not None else None,
+            "pixels": self._pixels.tolist(),
             "seen": self._seen,
         }
 
@@ -132,6 +136,7 @@ class MaskAccEvaluator(StreamingEvaluator):
         self._all.add_state(state["all"])
         if state["among unseen"] is not None:
             self._counter_among_unseen().add_state(state["among unseen"])
+        self._pixels += state["pixels"]
         self._seen = add_seen(self._seen, state["seen"])
 
     def score(self) -> Scores:
@@ -151,7 +156,9 @@ class MaskAccEvaluator(StreamingEvaluator):
         summary = ", ".join(f"{key} {value:.3f}" for key, value in scores.items() if not key.startswith("MaskAcc-"))
         logger.info("Mask accuracy of %d masks: %s", confusion.sum(), summary)
         write_results(self._output_dir, "mask_acc_evaluation", scores)
-        columns = {"MaskAcc": accuracy, "masks": confusion[:-1, :-1].sum(axis=0)}
+        masks = confusion[:-1, :-1].sum(axis=0)
+        log_coverage(logger, names, masks, ignored=self._pixels[0], pixels=self._pixels[1])
+        columns = {"MaskAcc": accuracy, "masks": masks}
         write_class_csv(self._output_dir, "mask_acc_evaluation", names, columns, seen)
         if self._pictures:
             draw_confusion(Path(self._output_dir, "mask_acc_confusion.png"), confusion, names)
@@ -181,4 +188,5 @@ class MaskAccEvaluator(StreamingEvaluator):
         if self._panoptic:
             return np.array([segment["category_id"] for segment in record[key]], dtype=np.int64), where
         labels = read_label_map(where, num_classes=len(self._class_names), ignore_label=self._ignore_label)
+        self._pixels += (np.count_nonzero(labels == self._ignore_label), labels.size)
         return labelled_classes(labels, self._ignore_label), where

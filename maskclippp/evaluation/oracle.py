@@ -32,7 +32,7 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         *,
         thing_ids: Collection[int] = (),
         num_classes: int | None = None,
-        ignore_label: int = 255,
+        ignore_label: int | None = 255,
     ) -> None:
         """Take plain parts.
 
@@ -57,7 +57,8 @@ class AssignedClassesEvaluator(StreamingEvaluator):
 
         Args:
             inputs: records with ``sem_seg_file_name`` (semantic) or ``pan_seg_file_name`` and ``segments_info``.
-            outputs: dicts with ``pred_masks``, (Q, H, W) bool.
+            outputs: dicts with ``pred_masks``, (Q, H, W) bool, and perhaps ``uncovered_is_void``: whether pixels
+                whose masks have no class, or that have none, are void in label maps, not the first class.
 
         Raises:
             UserError: an annotation is missing, or of another size.
@@ -66,7 +67,8 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         for record, output in zip(inputs, outputs, strict=True):
             masks = output["pred_masks"].bool().cpu()
             for task, evaluator in self._evaluators.items():
-                evaluator.process([record], [makers[task](record, masks)])
+                void = {"uncovered_is_void": output.get("uncovered_is_void", False)}
+                evaluator.process([record], [makers[task](record, masks) | void])
 
     def state_dict(self) -> State:
         """States by task."""
@@ -85,7 +87,7 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         return scores
 
     def _semantic(self, record: dict[str, Any], masks: Tensor) -> dict[str, Any]:
-        """Pixels without a mask become class 0, of several masks the lowest class wins: as published."""
+        """Pixels without a mask are marked, but class 0, and of several masks the lowest class wins: as published."""
         labels = read_label_map(
             _file(record, "sem_seg_file_name"),
             size_hw=tuple(masks.shape[-2:]),
@@ -94,10 +96,12 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         )
         classes = labelled_classes(labels, self._ignore_label)
         result = torch.zeros(masks.shape[-2:], dtype=torch.long)
+        uncovered = torch.ones(masks.shape[-2:], dtype=torch.bool)
         pairs = best_assignment(masks, label_map_masks(labels, classes))
         for mask, true in sorted(pairs, key=lambda pair: -pair[1]):
             result[masks[mask]] = int(classes[true])
-        return {"sem_seg_labels": result}
+            uncovered &= ~masks[mask]
+        return {"sem_seg_labels": result, "sem_seg_uncovered": uncovered}
 
     def _panoptic(self, record: dict[str, Any], masks: Tensor) -> dict[str, Any]:
         """Masks are painted in their order, later ones over earlier ones; numbers begin at 1."""

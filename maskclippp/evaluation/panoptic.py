@@ -14,6 +14,7 @@ from PIL import Image
 from tabulate import tabulate
 
 from maskclippp.data.annotations import read_panoptic_ids
+from maskclippp.data.coverage import log_coverage
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.panoptic_matching import PanopticCounts, match_segments, mean_quality
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
@@ -69,6 +70,7 @@ class PanopticEvaluator(StreamingEvaluator):
     def reset(self) -> None:
         """Forget all images."""
         self._counts = PanopticCounts(len(self._class_names))
+        self._pixels = np.zeros(2, dtype=np.int64)  # of no segment, all
         self._worst = WorstCases(self._pictures)
         self._predictions: list[dict[str, Any]] = []
 
@@ -101,6 +103,7 @@ class PanopticEvaluator(StreamingEvaluator):
             self._check_classes(segments, path)
             matches = match_segments(gt_ids, truth, ids, segments, where=path)
             self._counts.add(matches)
+            self._pixels += (np.count_nonzero(gt_ids == 0), gt_ids.size)
             if self._worst:
                 maps = (self._class_map(gt_ids, truth), self._class_map(ids, segments))
                 self._worst.offer(matches.quality, record["file_name"], *maps)
@@ -111,6 +114,7 @@ class PanopticEvaluator(StreamingEvaluator):
         """Counts, worst cases, and the segments to be written."""
         return {
             "counts": self._counts.state_dict(),
+            "pixels": self._pixels.tolist(),
             "worst": self._worst.state_dict(),
             "predictions": list(self._predictions),
         }
@@ -118,6 +122,7 @@ class PanopticEvaluator(StreamingEvaluator):
     def add_state(self, state: State) -> None:
         """Add counts, worst cases, segments."""
         self._counts.add_state(state["counts"])
+        self._pixels += state["pixels"]
         self._worst.add_state(state["worst"])
         self._predictions += state["predictions"]
 
@@ -136,6 +141,8 @@ class PanopticEvaluator(StreamingEvaluator):
         if self._similarity is not None:
             qualities = self._counts.qualities(self._similarity)
             results["panoptic_seg_open"] = self._scores(qualities, "Open panoptic")
+        segments = self.confusion[:, :-1].sum(axis=0)
+        log_coverage(logger, self._class_names, segments, ignored=self._pixels[0], pixels=self._pixels[1])
         columns = {
             ("open " if task.endswith("open") else "") + key: [scores[f"{key}-{name}"] for name in self._class_names]
             for task, scores in results.items()

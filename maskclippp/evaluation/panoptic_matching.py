@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from maskclippp.data.annotations import places_of_ids
 from maskclippp.evaluation.streaming import UNIT, State, to_units
 from maskclippp.utils.errors import UserError
 
@@ -115,11 +116,7 @@ def _places(ids: np.ndarray, known: Sequence[int], where: str) -> np.ndarray:
     """Return for each pixel 0 (id 0), 1 + the index of its id in ``known``, or len(known) + 1 (another id)."""
     if ids.size and ids.min() < 0:
         raise UserError(f"{where}: segment id {ids.min()} is negative")
-    largest = max(int(ids.max(initial=0)), *known, 0)
-    table = np.full(largest + 1, len(known) + 1, dtype=np.int64)
-    table[0] = 0
-    table[list(known)] = np.arange(1, len(known) + 1)
-    return table[ids.ravel()]
+    return places_of_ids(ids.ravel(), [0, *known])
 
 
 def _check_prediction(pixels: np.ndarray, pred_ids: np.ndarray, found_ids: Sequence[int], where: str) -> None:

@@ -22,17 +22,18 @@ LEGEND_WIDTH = 64
 
 
 def draw_confusion(path: str | Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draw what true classes (columns) are called (rows), in percent of each column; large vocabularies in part.
+    """Draw what true classes (columns) are called (rows), in percent of all of a class; large vocabularies in part.
 
     Args:
         path: picture file to write.
-        confusion: (K+1, K+1), rows are predictions, columns true classes.
+        confusion: (K+1, K+1), rows are predictions, columns true classes; the last row, what is called nothing, is
+            not drawn.
         class_names: K class entries. Of more than ``MAX_CLASSES``, those are shown that lose or take most.
     """
     counts = confusion[:-1, :-1].astype(np.float64)
     wrong = counts - np.diag(np.diag(counts))
     shown = np.sort(np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:MAX_CLASSES])
-    totals = np.maximum(counts.sum(axis=0), 1)
+    totals = np.maximum(confusion[:, :-1].sum(axis=0), 1)
     share = 100 * counts[np.ix_(shown, shown)] / totals[shown]
     names = [split_synonyms(class_names[index])[0] for index in shown]
     side = 3 + 0.25 * len(shown)

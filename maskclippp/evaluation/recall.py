@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
+from maskclippp.data.annotations import (
+    check_size,
+    labelled_classes,
+    places_of_ids,
+    read_label_map,
+    read_panoptic_ids,
+)
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.assignment import best_overlaps
 from maskclippp.evaluation.confusion import as_array, mean, ratio
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -34,7 +42,7 @@ class MaskRecallEvaluator(StreamingEvaluator):
         class_names: Sequence[str],
         *,
         panoptic: bool = False,
-        ignore_label: int = 255,
+        ignore_label: int | None = None,
         output_dir: str | None = None,
     ) -> None:
         """Take plain parts.
@@ -42,12 +50,12 @@ class MaskRecallEvaluator(StreamingEvaluator):
         Args:
             class_names: K class entries.
             panoptic: the true segments are those of ``segments_info`` without crowds, else the classes of label maps.
-            ignore_label: value of unlabelled pixels in label maps.
+            ignore_label: value of unlabelled pixels in label maps; None: 255, or 65535 if that is a class.
             output_dir: where ``mask_recall_evaluation.{pth,json,csv}`` are written, if given.
         """
         self._class_names = list(class_names)
         self._panoptic = panoptic
-        self._ignore_label = ignore_label
+        self._ignore_label = default_ignore_label(len(class_names)) if ignore_label is None else ignore_label
         self._output_dir = output_dir
         self.reset()
 
@@ -120,6 +128,7 @@ class MaskRecallEvaluator(StreamingEvaluator):
         for key, values in columns.items():
             scores |= {f"{key}-{name}": float(value) for name, value in zip(names, values, strict=True)}
         log_class_tables(logger, names, columns, None)
+        log_coverage(logger, names, segments)
         write_results(self._output_dir, "mask_recall_evaluation", scores)
         write_class_csv(self._output_dir, "mask_recall_evaluation", names, columns | {"segments": segments})
         return OrderedDict(mask_recall=scores)
@@ -133,13 +142,10 @@ class MaskRecallEvaluator(StreamingEvaluator):
             ids = read_panoptic_ids(record[key])
             check_size(record[key], ids.shape, size)
             segments = [segment for segment in record["segments_info"] if not segment.get("iscrowd", 0)]
-            table = np.full(int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1, len(segments))
-            table[[segment["id"] for segment in segments]] = np.arange(len(segments))
-            return table[ids], np.array([segment["category_id"] for segment in segments], dtype=np.int64)
+            classes = np.array([segment["category_id"] for segment in segments], dtype=np.int64)
+            return places_of_ids(ids, [segment["id"] for segment in segments]), classes
         labels = read_label_map(
             record[key], size_hw=size, num_classes=len(self._class_names), ignore_label=self._ignore_label
         )
         classes = labelled_classes(labels, self._ignore_label)
-        table = np.full(max(int(labels.max(initial=0)), self._ignore_label) + 1, len(classes))
-        table[classes] = np.arange(len(classes))
-        return table[labels], classes
+        return places_of_ids(labels, classes), classes

@@ -13,15 +13,17 @@ import torch
 from PIL import Image
 
 from maskclippp.data.annotations import read_label_map
+from maskclippp.data.coverage import log_coverage
+from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.boundary import label_boundary
 from maskclippp.evaluation.confusion import (
     ConfusionCounter,
-    as_array,
     harmonic_mean,
     mean,
     ratio,
     seen_unseen_means,
 )
+from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels, saved_void
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.similarity import check_similarity
@@ -45,10 +47,10 @@ def semantic_scores(
     """Turn counts of pixels into scores in percent.
 
     Pixels whose ground truth is ignored count nowhere. Classes without ground-truth pixels are NaN and enter no mean,
-    even if they are predicted.
+    even if they are predicted. A void prediction is a miss of the true class and a false alarm of none.
 
     Args:
-        confusion: C, (K+1, K+1), rows are predictions, columns true classes; the last row and column are left out.
+        confusion: C, (K+1, K+1), rows are predictions, the last one void, columns true classes, the last one ignored.
         class_names: K class entries.
         seen: (K,) bool, classes seen in training.
         boundary_confusion: as ``confusion``, on label boundaries.
@@ -90,7 +92,7 @@ def semantic_scores(
 def _areas(confusion: np.ndarray, similarity: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return true positives, ground-truth pixels and union, (K,) each."""
     counts = confusion[:-1, :-1]
-    gt_pixels = counts.sum(axis=0)
+    gt_pixels = confusion[:, :-1].sum(axis=0)
     if similarity is None:
         true_positives = np.diag(counts)
         return true_positives, gt_pixels, gt_pixels + counts.sum(axis=1) - true_positives
@@ -105,7 +107,7 @@ class SemSegEvaluator(StreamingEvaluator):
         self,
         class_names: Sequence[str],
         *,
-        ignore_label: int = 255,
+        ignore_label: int | None = None,
         boundary: bool = True,
         similarity: np.ndarray | None = None,
         pictures: int = 0,
@@ -116,15 +118,16 @@ class SemSegEvaluator(StreamingEvaluator):
 
         Args:
             class_names: K class entries of the test vocabulary.
-            ignore_label: value of unlabelled pixels in label maps.
+            ignore_label: value of unlabelled pixels in label maps; None: 255, or 65535 if that is a class.
             boundary: also score boundaries; never done for 255 and more classes.
             similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
-            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``.
+            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``; pixels under no
+                mask have the ignored value there, or the largest of the file's type if that one is a class.
             output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
-        self._ignore_label = ignore_label
+        self._ignore_label = default_ignore_label(len(class_names)) if ignore_label is None else ignore_label
         self._boundary = boundary and len(self._class_names) <= _MAX_BOUNDARY_CLASSES
         self._similarity = check_similarity(similarity, len(self._class_names))
         self._output_dir = output_dir
@@ -143,6 +146,7 @@ class SemSegEvaluator(StreamingEvaluator):
         self._edges = ConfusionCounter(len(self._class_names)) if self._boundary else None
         self._worst = WorstCases(self._pictures)
         self._images = 0
+        self._coverage = CoverageCounter()
         self._seen: torch.Tensor | None = None
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
@@ -150,8 +154,7 @@ class SemSegEvaluator(StreamingEvaluator):
 
         Args:
             inputs: records with ``sem_seg_file_name``.
-            outputs: dicts with ``sem_seg`` (K, H, W) class scores or ``sem_seg_labels`` (H, W) class ids, and perhaps
-                ``category_overlapping_mask`` (K,).
+            outputs: dicts that :func:`predicted_labels` reads, perhaps with ``category_overlapping_mask`` (K,).
 
         Raises:
             UserError: no label map, or a prediction of another size or number of classes; names the file.
@@ -162,18 +165,21 @@ class SemSegEvaluator(StreamingEvaluator):
                 raise UserError(f"{record['file_name']}: semantic evaluation needs a label map, this record has none")
             path = record["sem_seg_file_name"]
             gt = read_label_map(path, num_classes=num_classes, ignore_label=self._ignore_label)
-            pred = self._predicted_labels(output, path)
+            labels = predicted_labels(output, num_classes, where=path)
+            pred = labels.scored
             self._seen = add_seen(self._seen, output.get("category_overlapping_mask"))
             self._region.add(pred, gt, self._ignore_label, where=path)
             self._images += 1
+            self._coverage.add(labels, gt != self._ignore_label, num_classes)
             if self._edges is not None or self._worst:
                 gt = np.where(gt == self._ignore_label, num_classes, gt)
             if self._edges is not None:
-                self._edges.add(label_boundary(pred), label_boundary(gt), where=path)
+                edges = np.where(pred == num_classes, num_classes, label_boundary(pred))
+                self._edges.add(edges, label_boundary(gt), where=path)
             if self._worst:
-                self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, pred)
+                self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, labels.shown)
             if self._save_predictions:
-                self._save(pred, record["file_name"])
+                self._save(labels.shown, record["file_name"])
 
     def state_dict(self) -> State:
         """Counts, worst cases, and which classes are seen."""
@@ -182,6 +188,7 @@ class SemSegEvaluator(StreamingEvaluator):
             "edges": self._edges.state_dict() if self._edges is not None else None,
             "worst": self._worst.state_dict(),
             "images": self._images,
+            "coverage": self._coverage.state_dict(),
             "seen": self._seen,
         }
 
@@ -192,10 +199,13 @@ class SemSegEvaluator(StreamingEvaluator):
             self._edges.add_state(state["edges"])
         self._worst.add_state(state["worst"])
         self._images += state["images"]
+        self._coverage.add_state(state["coverage"])
         self._seen = add_seen(self._seen, state["seen"])
 
     def score(self) -> Scores:
         """Return ``{"sem_seg": scores}`` and perhaps ``"sem_seg_open"``, see :func:`semantic_scores`.
+
+        If there are void predictions, "uncovered" is the percentage of the labelled pixels under no mask.
 
         Raises:
             UserError: there was no image.
@@ -206,9 +216,12 @@ class SemSegEvaluator(StreamingEvaluator):
         seen = None if self._seen is None else self._seen.numpy()
         edges = None if self._edges is None else self._edges.matrix
         results: Scores = OrderedDict(sem_seg=semantic_scores(confusion, names, seen, edges))
+        if self._coverage.is_void and self._coverage.uncovered:
+            results["sem_seg"]["uncovered"] = self._coverage.percent
         if self._similarity is not None:
             results["sem_seg_open"] = semantic_scores(confusion, names, seen, similarity=self._similarity)
         self._report(results, confusion, seen)
+        log_coverage(logger, names, _areas(confusion)[1], ignored=confusion[:, -1].sum(), pixels=confusion.sum())
         return results
 
     def _report(self, results: Scores, confusion: np.ndarray, seen: np.ndarray | None) -> None:
@@ -222,27 +235,17 @@ class SemSegEvaluator(StreamingEvaluator):
             line = ", ".join(f"{prefix}{key} {scores[key]:.3f}" for key in keys)
             logger.info("Semantic segmentation: %s", line)
             write_results(self._output_dir, f"{task}_evaluation", scores)
+        self._coverage.log(logger, "labelled pixels")
         log_class_tables(logger, names, {key: columns[key] for key in ("IoU", "ACC")}, seen)
-        columns["pixels"] = confusion[:-1, :-1].sum(axis=0)
+        columns["pixels"] = confusion[:, :-1].sum(axis=0)
         write_class_csv(self._output_dir, "sem_seg_evaluation", names, columns, seen)
         if self._pictures:
             draw_confusion(Path(self._output_dir, "sem_seg_confusion.png"), confusion, names)
             draw_gallery(Path(self._output_dir, "sem_seg_worst.png"), self._worst, names, "mIoU")
 
-    def _predicted_labels(self, output: dict[str, Any], path: str) -> np.ndarray:
-        """Return (H, W) class ids."""
-        if "sem_seg_labels" in output:
-            return as_array(output["sem_seg_labels"])
-        scores = output["sem_seg"]
-        if len(scores) != len(self._class_names):
-            raise UserError(
-                f"{path}: the prediction has {len(scores)} classes, the dataset {len(self._class_names)}; "
-                "the model was built for another vocabulary (DATASETS.TEST)"
-            )
-        return as_array(scores.argmax(0))
-
-    def _save(self, pred: np.ndarray, file_name: str) -> None:
-        dtype = np.uint8 if len(self._class_names) < 256 else np.uint16
+    def _save(self, shown: np.ndarray, file_name: str) -> None:
+        unlabelled, dtype = saved_void(len(self._class_names), self._ignore_label)
+        pred = np.where(shown == len(self._class_names), unlabelled, shown)
         with atomic_write(Path(self._output_dir, "sem_seg_predictions", f"{Path(file_name).stem}.png")) as path:
             Image.fromarray(pred.astype(dtype)).save(path)
 

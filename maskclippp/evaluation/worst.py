@@ -61,7 +61,7 @@ class WorstCases:
 
 def read_classes(png: bytes) -> np.ndarray:
     """Return the (H, W) int32 classes of a stored label map."""
-    return np.asarray(Image.open(io.BytesIO(png))).astype(np.int32)
+    return np.asarray(Image.open(io.BytesIO(png), formats=("PNG",))).astype(np.int32)
 
 
 def _png(labels: np.ndarray) -> bytes:

@@ -8,6 +8,7 @@ from .class_logits import (
     mask_classes,
     train_to_test_lookup,
 )
+from .coverage import uncovered_pixels
 from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
 from .semantic import class_probabilities, semantic_labels, semantic_scores
@@ -25,4 +26,5 @@ __all__ = [
     "semantic_labels",
     "semantic_scores",
     "train_to_test_lookup",
+    "uncovered_pixels",
 ]

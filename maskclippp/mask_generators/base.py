@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..structures import MaskSet, ResampledMasks, TextBank
+from ..structures import MaskRules, MaskSet, ResampledMasks, TextBank
 
 
 class MaskGenerator(nn.Module):
@@ -20,6 +20,7 @@ class MaskGenerator(nn.Module):
         classes_are_fixed: whether its logits are over classes of its own instead of the test vocabulary.
         num_classes: how many these are.
         class_names: their entries, synonyms separated by commas; None: they are those of DATASETS.TRAIN[0].
+        rules: what its masks mean where none is, and how they become results.
     """
 
     needs_features = False
@@ -27,6 +28,10 @@ class MaskGenerator(nn.Module):
     classes_are_fixed = False
     num_classes: int | None = None
     class_names: list[str] | None = None
+    rules = MaskRules()
+
+    def set_metadata(self, metadata: Any) -> None:
+        """Hear of the dataset that comes next; nothing, unless the masks depend on it."""
 
     def forward(
         self,
@@ -49,6 +54,8 @@ class MaskGenerator(nn.Module):
 
 class FileMaskGenerator(MaskGenerator):
     """A generator whose masks lie in files, image by image; a subclass implements :meth:`read`."""
+
+    rules = MaskRules(solid=True)
 
     def read(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record, (Q, H0, W0) bool; Q may be 0."""

@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.mask_files import MaskTable, read_masks
+from ..structures import MaskRules
 from ..utils.errors import UserError
 from ..utils.paths import resolve
 from .base import FileMaskGenerator
@@ -30,14 +31,16 @@ class OfflineSegmentor(FileMaskGenerator):
         suffix: end of the file names in a folder: ".json", ".png" or ".npy", perhaps with something before the dot.
     """
 
+    rules = MaskRules(solid=True, uncovered_is_void=True)  # masks of objects, as of SAM, leave most of a picture free
+
     @configurable
     def __init__(self, *, source: str, suffix: str = "") -> None:
         super().__init__()
         self.source = Path(resolve(source))
         self.suffix = suffix
-        if not self.source.exists():
+        if not os.path.exists(self.source):
             self.source = Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser() / self.source
-        if not source or not self.source.exists():
+        if not source or not os.path.exists(self.source):
             raise UserError(
                 f"SEGMENTOR.OFFLINE_ANN_DIR '{source}' is not a folder, nor a file; it must hold the mask files, or be "
                 "a JSON file with the masks of all images"
@@ -56,9 +59,9 @@ class OfflineSegmentor(FileMaskGenerator):
 
     def read(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record; an empty list is an image without masks."""
-        if self.source.is_file():
+        if os.path.isfile(self.source):
             return self.table.masks(record)
         path = self.source / f"{Path(record['file_name']).stem}{self.suffix}"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{record['file_name']}: its masks {path} are missing; write them there first")
         return read_masks(path, size_hw=(record["height"], record["width"]))

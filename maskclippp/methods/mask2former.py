@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,17 +14,26 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..criteria import MaskTargets, SetCriterion
-from ..data.datasets import get_metadata
-from ..data.vocabularies import seen_classes, split_synonyms
+from ..data.vocabularies import comparable_names, split_synonyms
 from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
 from ..mask_generators.mask_decoder import MaskPredictions
 from ..mask_generators.published import generator_weights
 from ..structures import ParameterRule, ResampledMasks
 from ..utils.errors import UserError
+from ..utils.logging import WarnOnce
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
-from .maskclippp import check_targets, class_entries
+from .maskclippp import (
+    check_targets,
+    class_entries,
+    seen_in_training,
+    test_metadata,
+    train_metadata,
+    without_masks,
+)
 from .tasks import LabelledMasks, TaskInference, output_size
+
+logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -75,6 +85,7 @@ class Mask2Former(nn.Module):
         self.train_classes = list(train_classes)
         self.tasks = tasks
         self.parameter_rules = tuple(parameter_rules)
+        self._warn_once = WarnOnce(logger)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.set_metadata(test_metadata)
@@ -91,10 +102,9 @@ class Mask2Former(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "size_divisibility": cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY,
-            "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
+            "train_classes": class_entries(train_metadata(cfg)),
             "tasks": TaskInference.from_config(cfg),
-            "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
-            "parameter_rules": (ParameterRule(PREFIX, cfg.SOLVER.BACKBONE_MULTIPLIER),),
+            "test_metadata": test_metadata(cfg),
         }
 
     def set_metadata(self, metadata: Any) -> None:
@@ -104,15 +114,15 @@ class Mask2Former(nn.Module):
             UserError: the test vocabulary has none of the train classes.
         """
         entries = class_entries(metadata)
-        seen = seen_classes(entries, self.train_classes)
-        if not any(seen):
+        seen = seen_in_training(metadata, self.train_classes)
+        if not seen.any():
             raise UserError(
                 "no class of DATASETS.TEST is one that this closed-vocabulary model is trained on; test it on its own "
                 "dataset, or use it as mask generator of MaskCLIPpp"
             )
         names, train_names = ([split_synonyms(each) for each in some] for some in (entries, self.train_classes))
-        self.lookup = train_to_test_lookup(train_names, names)
-        self.seen = torch.tensor(seen, dtype=torch.bool)
+        self.lookup = train_to_test_lookup(*comparable_names(train_names, names))
+        self.seen = seen
         self.test_metadata = metadata
 
     def prepare_inference(self) -> None:
@@ -153,6 +163,8 @@ class Mask2Former(nn.Module):
         batch = ImageList.from_tensors([self._normalise(each["image"]) for each in records], self.size_divisibility)
         predictions = self.predict(batch.tensor, intermediate=True)
         targets = [record["instances"].to(self.device) for record in records]
+        if not any(len(target) for target in targets):
+            self._warn_once("no masks", without_masks(records, "such a step teaches that there is nothing"))
         return self.criterion(
             torch.stack([each.class_logits for each in predictions]),
             torch.stack([each.mask_embeddings for each in predictions]),

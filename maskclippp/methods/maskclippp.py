@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..criteria import build_criterion
 from ..data.datasets import get_metadata
-from ..data.vocabularies import seen_classes, split_synonyms
+from ..data.vocabularies import comparable_names, same_to_encoder, seen_classes, spelling_notes, split_synonyms
 from ..data.vocabularies.templates import get_templates
 from ..inference import combine_logits, train_to_test_lookup
 from ..mask_generators import MaskGenerator, build_mask_generator
@@ -28,6 +28,7 @@ from ..text_encoders import (
     default_cache,
 )
 from ..utils.errors import UserError
+from ..utils.logging import WarnOnce, log_once
 from ..visual_encoders import VisualEncoder, build_visual_encoder
 from .tasks import LabelledMasks, TaskInference
 
@@ -100,6 +101,8 @@ class MaskCLIPpp(nn.Module):
         self.train_classes = list(train_classes)
         self.train_names = [split_synonyms(entry) for entry in train_classes]
         self.tasks = tasks
+        self._warn_once = WarnOnce(logger)
+        self._tell_same_names("DATASETS.TRAIN[0]", self.train_names)
         self.set_metadata(test_metadata)
         self.register_load_state_dict_post_hook(lambda model, _: model.text_classifier.clear())
 
@@ -111,12 +114,15 @@ class MaskCLIPpp(nn.Module):
         test = node.TEST
         visual_encoder = build_visual_encoder(node.VISUAL_ENCODER, cfg)
         visual_encoder_f = build_visual_encoder(node.VISUAL_ENCODER_F, cfg)
+        # In this order, on which random starts depend.
+        text_encoder, text_encoder_f = build_text_encoder(node.TEXT_ENCODER), build_text_encoder(node.TEXT_ENCODER_F)
+        generator = build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {})
         return {
             "visual_encoder": visual_encoder,
             "visual_encoder_f": visual_encoder_f,
-            "text_encoder": build_text_encoder(node.TEXT_ENCODER),
-            "text_encoder_f": build_text_encoder(node.TEXT_ENCODER_F),
-            "generator": build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {}),
+            "text_encoder": text_encoder,
+            "text_encoder_f": text_encoder_f,
+            "generator": generator,
             "psm": build_psm(node, len(templates), visual_encoder.output_shape()),
             "criterion": build_criterion(node.CRITERION),
             "use_logit_scale": node.USE_LOGIT_SCALE,
@@ -124,9 +130,9 @@ class MaskCLIPpp(nn.Module):
             "templates_f": get_templates(node.TEMPLATES_F),
             "ensemble": (test.GEOMETRIC_ENSEMBLE_ALPHA, test.GEOMETRIC_ENSEMBLE_BETA) if test.ENSEMBLE_ON else None,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
-            "train_classes": class_entries(get_metadata(cfg.DATASETS.TRAIN[0])),
-            "tasks": TaskInference.from_config(cfg),
-            "test_metadata": get_metadata(cfg.DATASETS.TEST[0]),
+            "train_classes": class_entries(train_metadata(cfg)),
+            "tasks": TaskInference.from_config(cfg, generator.rules if generator else None),
+            "test_metadata": test_metadata(cfg),
             "text_cache": default_cache(),
             "parameter_rules": rules_of_encoders(
                 cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER, cfg.SOLVER.TEXT_ENCODER_MULTIPLIER
@@ -140,15 +146,24 @@ class MaskCLIPpp(nn.Module):
             UserError: the generator's classifier, which has fixed classes, is to be ensembled and shares none of them.
         """
         self.test_metadata = metadata
+        if self.segmentor is not None:
+            self.segmentor.set_metadata(metadata)
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
-        self.seen = torch.tensor(seen_classes(entries, self.train_classes), dtype=torch.bool)
+        self._tell_same_names(dataset_name(metadata), self.test_names)
+        self.seen = seen_in_training(metadata, self.train_classes)
         self.lookup = self._generator_lookup()
         # In the ensemble a class is seen if the generator has been trained on it; it may say what these are.
         own_names = None if self.segmentor is None else self.segmentor.class_names
         self.ensemble_seen = self.seen
         if own_names is not None:
             self.ensemble_seen = torch.tensor(seen_classes(entries, own_names), dtype=torch.bool)
+
+    def _tell_same_names(self, dataset: str, names: list[list[str]]) -> None:
+        """Warn of classes whose names are the same to the text encoder."""
+        same = same_to_encoder(names, self.text_encoder.tokenize, self.text_classifier.templates)
+        for line in same.lines():
+            log_once(logger, logging.WARNING, f"{dataset}: {line}")
 
     def _generator_lookup(self) -> Tensor | None:
         """Where the fixed classes of the generator are in the test vocabulary; None if they do not count there."""
@@ -163,10 +178,10 @@ class MaskCLIPpp(nn.Module):
                 f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on, or "
                 "MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
             )
-        lookup = train_to_test_lookup(generator_names, self.test_names)
+        lookup = train_to_test_lookup(*comparable_names(generator_names, self.test_names))
         if bool((lookup == len(self.test_names)).all()):
             raise UserError(
-                f"no class of {getattr(self.test_metadata, 'name', 'the test vocabulary')} is one that the generator "
+                f"no class of {dataset_name(self.test_metadata)} is one that the generator "
                 "knows, so there is nothing to ensemble; set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
             )
         return lookup
@@ -220,8 +235,11 @@ class MaskCLIPpp(nn.Module):
     def losses(self, records: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Losses of classifying all ground-truth masks of the batch."""
         targets = [record["instances"].to(self.device) for record in records]
+        if len(self.train_names) == 1:
+            told = f"one train class, '{self.train_names[0][0]}': a softmax over one class is 1, so the loss is 0 and "
+            self._warn_once("one class", f"{told}nothing is trained; name another class, such as 'background'")
         if not any(len(target) for target in targets):
-            logger.warning("no masks in this batch of %d images; the step changes nothing", len(records))
+            self._warn_once("no masks", without_masks(records, "such a step changes nothing"))
             return {"loss_ce": sum(p.sum() * 0.0 for p in self.parameters() if p.requires_grad)}
         check_targets(records)
         output = self.visual_encoder([record["image"] for record in records], [t.gt_masks for t in targets])
@@ -292,6 +310,46 @@ def mask_image_index(output: VisualOutput) -> Tensor:
 def class_entries(metadata: Any) -> list[str]:
     """Return the class entries of a dataset, stuff_classes (all classes) or else thing_classes."""
     return list(getattr(metadata, "stuff_classes", None) or metadata.thing_classes)
+
+
+def dataset_name(metadata: Any) -> str:
+    """Return how messages call the dataset of ``metadata``."""
+    return getattr(metadata, "name", "the test vocabulary")
+
+
+def seen_in_training(metadata: Any, train_classes: list[str]) -> Tensor:
+    """Return which test classes are among the train classes, (K,) bool; say how many, and where spelling mattered."""
+    entries, name = class_entries(metadata), dataset_name(metadata)
+    seen = seen_classes(entries, train_classes)
+    log_once(logger, logging.INFO, f"{name}: {sum(seen)} of {len(seen)} classes are seen in training")
+    for note in spelling_notes(entries, train_classes):
+        log_once(logger, logging.WARNING, f"{name}: {note}")
+    return torch.tensor(seen, dtype=torch.bool)
+
+
+def without_masks(records: list[dict[str, Any]], effect: str) -> str:
+    """Say that a batch has no masks, and what to look for if it is not the only one."""
+    first = records[0].get("file_name", "an image without a name")
+    return (
+        f"no masks in this batch of {len(records)} images, first {first}; {effect}. This is told once: if the loss "
+        "stays as it is, all masks of the dataset are left out (ignored labels, crowds, empty masks)"
+    )
+
+
+def train_metadata(cfg: Any) -> Any:
+    """Return the metadata of the first of DATASETS.TRAIN, whose classes are those seen in training.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty; name the training dataset there (evaluation too needs its classes)")
+    return get_metadata(cfg.DATASETS.TRAIN[0])
+
+
+def test_metadata(cfg: Any) -> Any:
+    """Return the metadata of the first of DATASETS.TEST; where nothing is tested, of the training dataset."""
+    return get_metadata(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else train_metadata(cfg)
 
 
 def check_targets(records: list[dict[str, Any]]) -> None:

@@ -10,7 +10,6 @@ from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from fvcore.transforms.transform import HFlipTransform
 from torch import Tensor, nn
 
-from ..inference import class_probabilities, semantic_labels, semantic_scores
 from .tasks import LabelledMasks, TaskInference, output_size
 
 
@@ -43,7 +42,7 @@ class SemanticTTA(nn.Module):
         self.mapper = mapper
 
     def forward(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return "sem_seg" (K, H0, W0) or "sem_seg_labels" (H0, W0), and "category_overlapping_mask", per record."""
+        """Return what :meth:`TaskInference.label_map` does, and "category_overlapping_mask", per record."""
         return [self._one(record) for record in records]
 
     def _one(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -55,10 +54,4 @@ class SemanticTTA(nn.Module):
             ((logits, masks),) = self.model.label_masks([view])
             masks = masks.resize(size)
             views.append((logits, masks.hflip() if flipped else masks))
-        if self.model.tasks.label_maps:
-            parts = [(class_probabilities(logits, num_classes), masks) for logits, masks in views]
-            found = {"sem_seg_labels": semantic_labels(parts)}
-        else:
-            scores = (semantic_scores(logits, masks, num_classes) for logits, masks in views)
-            found = {"sem_seg": sum(scores) / len(views)}
-        return {"category_overlapping_mask": self.model.seen.cpu()} | found
+        return {"category_overlapping_mask": self.model.seen.cpu()} | self.model.tasks.label_map(views, num_classes)

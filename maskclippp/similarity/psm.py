@@ -19,6 +19,9 @@ from .context import SimilarityContext
 from .cosine import MAX_LOGIT_SCALE
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
+PUBLISHED, TEMPLATE_MEAN = "published", "template_mean"
+INITS = (PUBLISHED, TEMPLATE_MEAN)
+"""How the two maps along the templates start: as random draws, whose product has a random sign, or as the mean."""
 
 
 def fold(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -37,6 +40,28 @@ def affine_similarity(first: nn.Linear, second: nn.Linear, similarity: Tensor, t
     return similarity @ weight + bias
 
 
+@torch.no_grad()
+def initialise(first: nn.Linear, second: nn.Linear, init: str) -> None:
+    """Set the start of Linear(T, width), Linear(width, 1).
+
+    The published start, PyTorch's draws, is a map with a slope of either sign: a fresh head may rank the classes in
+    reverse. "template_mean" keeps one draw per unit of the width and shares it among all templates and both maps, so
+    that together they are the mean over the templates, with slope 1 and no shift. No further random number is used.
+
+    Raises:
+        UserError: unknown ``init``.
+    """
+    if init not in INITS:
+        raise UserError(f"MODEL.MASKCLIPPP.PSM.INIT '{init}' is unknown; choose one of {', '.join(INITS)}")
+    if init == PUBLISHED:
+        return
+    units = first.weight[:, :1].clone()  # (width, 1)
+    first.weight.copy_(units.expand_as(first.weight))
+    second.weight.copy_(units.T / (first.in_features * units.square().sum()))
+    first.bias.zero_()
+    second.bias.zero_()
+
+
 @PSM_REGISTRY.register()
 class LinearPSM(nn.Module):
     """An affine map of the T similarities of a name: Linear(T, width), Linear(width, 1), nothing between them.
@@ -44,18 +69,20 @@ class LinearPSM(nn.Module):
     Args:
         num_templates: T.
         width: width between the two maps; it only shapes the optimisation.
+        init: how they start, see :func:`initialise`.
     """
 
     @configurable
-    def __init__(self, *, num_templates: int, width: int) -> None:
+    def __init__(self, *, num_templates: int, width: int, init: str = PUBLISHED) -> None:
         super().__init__()
         self.corr_proj_in = nn.Sequential(nn.Linear(num_templates, width))
         self.corr_proj_out = nn.Sequential(nn.Linear(width, 1))
+        initialise(self.corr_proj_in[0], self.corr_proj_out[0], init)
 
     @classmethod
     def from_config(cls, cfg, num_templates: int, visual_shapes: dict[str, ShapeSpec]) -> dict:
         """Read the MODEL.MASKCLIPPP config node."""
-        return {"num_templates": num_templates, "width": cfg.PSM.CORR_WIDTH}
+        return {"num_templates": num_templates, "width": cfg.PSM.CORR_WIDTH, "init": cfg.PSM.INIT}
 
     def forward(self, similarity: Tensor, context: SimilarityContext | None = None) -> Tensor:
         """(N, Ka, T) -> (N, Ka); in evaluation the two maps are folded into one."""
@@ -81,6 +108,7 @@ class PseudoTextPSM(nn.Module):
         use_logit_scale: multiply by an own logit scale.
         residual_templates: T of an affine map of the similarities that is added; None: nothing is added.
         residual_width: width of that map.
+        residual_init: how that map starts, see :func:`initialise`; nothing else here starts with a random sign.
     """
 
     @configurable
@@ -98,6 +126,7 @@ class PseudoTextPSM(nn.Module):
         use_logit_scale: bool = False,
         residual_templates: int | None = None,
         residual_width: int = 640,
+        residual_init: str = PUBLISHED,
     ) -> None:
         super().__init__()
         self.img_proj = nn.Linear(visual_dim, embed_dim, bias=False)
@@ -110,6 +139,8 @@ class PseudoTextPSM(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE)) if use_logit_scale else None
         self.corrs_in = nn.Linear(residual_templates, residual_width) if residual_templates else None
         self.corrs_out = nn.Linear(residual_width, 1) if residual_templates else None
+        if residual_templates:
+            initialise(self.corrs_in, self.corrs_out, residual_init)
 
     @classmethod
     def from_config(cls, cfg, num_templates: int, visual_shapes: dict[str, ShapeSpec]) -> dict:
@@ -130,6 +161,7 @@ class PseudoTextPSM(nn.Module):
             "use_logit_scale": psm.USE_LOGIT_SCALE,
             "residual_templates": num_templates if psm.CORR_RESIDUAL else None,
             "residual_width": psm.CORR_WIDTH,
+            "residual_init": psm.INIT,
         }
 
     def forward(self, similarity: Tensor, context: SimilarityContext) -> Tensor:

@@ -6,6 +6,7 @@ H0 x W0 original picture.
 """
 
 from .image_batch import ImageBatch, ImageTransform
+from .mask_rules import MaskRules
 from .mask_set import MaskSet
 from .parameter_rule import ParameterRule
 from .predictions import DensePrediction, MaskPrediction, Prediction

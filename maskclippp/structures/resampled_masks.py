@@ -172,6 +172,12 @@ class ResampledMasks:
             sums = weights.to(self.dtype) @ self.values.flatten(1).to(self.dtype)
         return replace(self, values=sums.unflatten(1, self.values.shape[1:]))
 
+    def union(self) -> ResampledMasks:
+        """Return one mask, the greatest of all values before anything is resized; without masks it is zero."""
+        if not len(self):
+            return replace(self, values=self.values.new_zeros((1, *self.values.shape[1:])))
+        return replace(self, values=self.values.amax(dim=0, keepdim=True))
+
     def dense(self) -> Tensor:
         """Compute the view: (Q, H, W) of :attr:`dtype`."""
         if not (self.vertical.steps or self.horizontal.steps):

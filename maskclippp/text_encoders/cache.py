@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..utils.errors import first_line
 from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,9 @@ class EmbeddingCache:
             embeddings = load_file(path)["embeddings"]
         except FileNotFoundError:
             return None
-        except (SafetensorError, OSError, KeyError) as error:
-            logger.warning("%s: not readable, made again (%s)", path, error)
+        # A damaged file is met with errors of many kinds.
+        except Exception as error:
+            logger.warning("%s: not readable, made again (%s)", path, first_line(error))
             return None
         return embeddings if tuple(embeddings.shape) == shape else None
 

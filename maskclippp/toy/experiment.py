@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -27,8 +28,10 @@ from ..engine.checkpoint import Checkpointer
 from ..engine.evaluate import evaluate
 from ..engine.seeding import Stream, seed_everything, settle_seed
 from ..engine.trainer import train
+from ..evaluation.label_maps import predicted_labels, saved_void
 from ..utils.files import atomic_write
 from ..utils.logging import setup_logging
+from .writer import IGNORED
 
 CONFIG = "configs/toy/maskclippp_toy_clip-vit.yaml"
 CONFIG_WITH_GENERATOR = "configs/toy/maskclippp_toy_clip-vit_m2f.yaml"
@@ -157,9 +160,13 @@ def segment_scenes(cfg: CfgNode, model: torch.nn.Module, count: int, folder: Pat
     mapper = build_mapper(cfg, is_train=False)
     model.return_label_maps()
     for record in get_dataset(PANOPTIC_SET)[:count]:
-        labels = model([mapper(record)])[0]["sem_seg_labels"]
+        (output,) = model([mapper(record)])
+        classes = len(output["category_overlapping_mask"])
+        unlabelled, dtype = saved_void(classes, IGNORED)
+        shown = predicted_labels(output, classes).shown
+        labels = np.where(shown == classes, unlabelled, shown)
         with atomic_write(folder / f"{Path(record['file_name']).stem}.png") as temporary:
-            Image.fromarray(labels.byte().cpu().numpy()).save(temporary)
+            Image.fromarray(labels.astype(dtype)).save(temporary)
 
 
 def _train(experiment: Experiment) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .errors import UserError, nearest
+from .errors import UserError, first_line, nearest, one_line, show
+from .files import regular_file
 from .restricted_pickle import load_pickle
 from .weights import ensure_weights, weights_are_skipped
+from .weights.kinds import why_not_weights
 
 TORCH_SUFFIXES = {".pth", ".pt", ".bin"}
 SHOWN_KEYS = 5
+MAX_KEY = 120
+REPEATED_BYTES = 1 << 24
+"""A tensor may repeat its numbers (a stride of 0) up to this size."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -30,40 +35,67 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     not there is downloaded first.
 
     Raises:
-        UserError: missing, truncated or foreign file; a file that holds other Python objects; no weights in it.
+        UserError: missing, truncated or foreign file; a file that holds other Python objects; no weights in it, keys
+            that are no names, or entries that are no plain tensors of numbers.
     """
     file = ensure_weights(path)
-    if not file.is_file():
+    if not os.path.exists(file):
         raise UserError(f"there is no checkpoint {path}{_similar(file)}")
-    content = _read(file)
+    content = _read(regular_file(file))
     if not isinstance(content, Mapping):
         raise UserError(f"{file}: holds a {type(content).__name__}, not weights by name")
     rest = dict(content)
     weights = next((rest.pop(name) for name in ("model", "state_dict") if isinstance(rest.get(name), Mapping)), None)
     if weights is None:
         weights, rest = rest, {}
-    weights = {key: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for key, v in weights.items()}
-    strange = next((key for key, value in weights.items() if not isinstance(value, Tensor)), None)
-    if strange is not None or not weights:
-        found = f"'{strange}' is a {type(weights[strange]).__name__}, not a tensor" if weights else "it is empty"
-        raise UserError(f"{file}: no weights by name in it: {found}")
-    return {"model": _without_wrapper(weights), **rest}
+    if not weights:
+        raise UserError(f"{file}: no weights by name in it: it is empty")
+    tensors = {_name(key, file): _tensor(key, value, file) for key, value in weights.items()}
+    return {"model": _without_wrapper(tensors), **rest}
 
 
 def _read(file: Path) -> Any:
+    if file.suffix not in TORCH_SUFFIXES | {".safetensors", ".pkl"}:
+        raise UserError(f"{file}: checkpoints are .pth, .pt, .bin, .safetensors or .pkl files")
     try:
-        if file.suffix == ".safetensors":
+        reason = why_not_weights(file)
+        if not reason and file.suffix == ".safetensors":
             return load_file(file)
-        if file.suffix in TORCH_SUFFIXES:
+        if not reason and file.suffix in TORCH_SUFFIXES:
             return torch.load(file, map_location="cpu", weights_only=True)
-        if file.suffix == ".pkl":
+        if not reason:
             return load_pickle(file)
     except pickle.UnpicklingError:
         raise UserError(f"{file}: refused, it is damaged or holds Python objects, which could run code") from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{file}: not readable as a checkpoint, perhaps truncated; copy it again ({reason})") from None
-    raise UserError(f"{file}: checkpoints are .pth, .pt, .bin, .safetensors or .pkl files")
+    # These readers meet damaged content with errors of any kind.
+    except Exception as error:
+        reason = first_line(error)
+    raise UserError(f"{file}: not readable as a checkpoint, perhaps truncated; copy it again ({reason})")
+
+
+def _name(key: Any, file: Path) -> str:
+    if not isinstance(key, str):
+        raise UserError(f"{file}: no weights by name in it: the key {show(key)} is a {type(key).__name__}, not a name")
+    return key
+
+
+def _tensor(key: str, value: Any, file: Path) -> Tensor:
+    """Return an entry as a tensor that can be copied without surprise."""
+    where = f"{file}: no weights by name in it: '{one_line(key, MAX_KEY)}'"
+    if isinstance(value, np.ndarray):
+        try:
+            value = torch.from_numpy(value)
+        except (TypeError, ValueError):
+            raise UserError(f"{where} is an array of {value.dtype}, which are no numbers of torch's") from None
+    if not isinstance(value, Tensor):
+        raise UserError(f"{where} is a {type(value).__name__}, not a tensor")
+    plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_nested
+    if not plain or value.is_quantized or value.is_complex():
+        raise UserError(f"{where} is a tensor of another kind ({value.layout}, {value.dtype}, {value.device})")
+    claimed, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+    if claimed > max(held, REPEATED_BYTES):
+        raise UserError(f"{where} claims {claimed} bytes in the shape {show(tuple(value.shape))}, the file has {held}")
+    return value
 
 
 def _without_wrapper(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,6 +104,8 @@ def _without_wrapper(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _similar(file: Path) -> str:
+    if not os.path.isdir(file.parent):
+        return ""
     names = [other.name for other in file.parent.glob("*") if other.suffix in TORCH_SUFFIXES | {".safetensors", ".pkl"}]
     close = nearest(file.name, names) or sorted(names)[:3]
     return f"; {file.parent} has {', '.join(close)}" if close else ""
@@ -103,7 +137,8 @@ class KeyFit:
         rows = [f"  {'matched':<11}{len(self.matched):>5}"]
         for sort in ("missing", "unexpected", "mismatched"):
             keys = getattr(self, sort)
-            shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
+            first = [one_line(key, MAX_KEY) for key in keys[:SHOWN_KEYS]]
+            shown = ", ".join(first + ["..."] * (len(keys) > SHOWN_KEYS))
             rows.append(f"  {sort:<11}{len(keys):>5}  {shown}".rstrip())
         return "\n".join(rows)
 

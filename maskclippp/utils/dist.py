@@ -5,24 +5,28 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.utils import comm
 
-from .errors import UserError
+from .errors import UserError, error_line, told_in_one_line
 
 TIMEOUT = timedelta(minutes=30)
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LOST_PEER = "another process of the job has ended; what it says, or its log, tells why"
+_LOST_PEER_CODE = 3
+_SIGNS_OF_LOSS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "/gloo/")
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,35 @@ def launch(function: Callable[..., Any], args: tuple, group: Group) -> None:
     ``function`` and ``args`` must be picklable when there are several processes.
 
     Raises:
-        UserError: one was raised in some process, or a number was not finite (with its message); "auto" with several
-            machines.
+        UserError: one was raised in some process, or another error that a door tells in one line (with its message); a
+            process was killed; the processes have no place to meet, or its port is in use.
     """
-    if all(name in os.environ for name in TORCHRUN_VARIABLES):
+    if under_torchrun():
         per_machine = int(os.environ["LOCAL_WORLD_SIZE"])
         machines = int(os.environ["WORLD_SIZE"]) // per_machine
         rank = int(os.environ["RANK"]) // per_machine
         group = Group(per_machine, machines, machine_rank=rank, on_gpu=group.on_gpu, url="env://")
-        _call_in_group(int(os.environ["LOCAL_RANK"]), function, args, group)
+        try:
+            _call_in_group(int(os.environ["LOCAL_RANK"]), function, args, group)
+        except RuntimeError as error:
+            if is_lost_peer(error):
+                raise UserError(_LOST_PEER) from None
+            raise
     elif group.world_size == 1:
         function(*args)
     else:
         _spawn(function, args, group)
+
+
+def under_torchrun() -> bool:
+    """Return whether torchrun has started this process as one of several."""
+    return all(name in os.environ for name in TORCHRUN_VARIABLES)
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Return whether an error says that another process of the job has gone, so that it has a cause elsewhere."""
+    known = isinstance(error, (dist.DistBackendError, dist.DistNetworkError))
+    return known or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_LOSS))
 
 
 def broadcast_object(value: Any) -> Any:
@@ -80,21 +100,89 @@ def _spawn(function: Callable[..., Any], args: tuple, group: Group) -> None:
         if group.num_machines > 1:
             raise UserError("--dist-url auto works on one machine only; name tcp://HOST:PORT of machine 0")
         group = replace(group, url=f"tcp://127.0.0.1:{_free_port()}")
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "error.txt"
-        try:
-            mp.spawn(_child, nprocs=group.per_machine, args=(function, args, group, report))
-        except (mp.ProcessRaisedException, mp.ProcessExitedException):
-            if report.exists():
-                raise UserError(report.read_text(encoding="utf-8")) from None
-            raise
+    check_meeting_place(group.url, listens=group.machine_rank == 0)
+    # Not through a file: the disk may be what is full.
+    report = mp.get_context("spawn").SimpleQueue()
+    children = mp.spawn(_child, nprocs=group.per_machine, args=(function, args, group, report), join=False)
+    try:
+        while not children.join():
+            pass
+    except (mp.ProcessRaisedException, mp.ProcessExitedException):
+        if not report.empty():
+            raise UserError(report.get()) from None
+        told = _how_it_ended([child.exitcode for child in children.processes], group)
+        if told:
+            raise UserError(told) from None
+        raise
 
 
-def _child(local_rank: int, function: Callable[..., Any], args: tuple, group: Group, report: Path) -> None:
+def _how_it_ended(exit_codes: list[int | None], group: Group) -> str | None:
+    """What is said of processes that could say nothing themselves; None: a traceback is due."""
+    if 1 in exit_codes and -signal.SIGKILL not in exit_codes:
+        return None
+    # By SIGTERM the others are ended once one has gone.
+    signals = [code for code in exit_codes if code and code < 0]
+    first = next((code for code in signals if code != -signal.SIGTERM), None) or next(iter(signals), None)
+    if first is None or (first == -signal.SIGTERM and _LOST_PEER_CODE in exit_codes):
+        return _LOST_PEER if _LOST_PEER_CODE in exit_codes else None
+    rank = group.machine_rank * group.per_machine + exit_codes.index(first)
+    return (
+        f"process {rank} of {group.world_size} was killed ({signal.Signals(-first).name}), perhaps for want of memory; "
+        "the checkpoints are whole, --resume goes on from the newest"
+    )
+
+
+def check_meeting_place(url: str, *, listens: bool) -> None:
+    """Check where the processes of a job are to meet, before any of them waits there.
+
+    Args:
+        url: ``tcp://HOST:PORT``, ``env://`` with MASTER_ADDR and MASTER_PORT, or ``file://PATH``.
+        listens: whether it is this machine that opens the port.
+
+    Raises:
+        UserError: another form, a host that is not known, a port out of range or in use.
+    """
+    if url.startswith("file://"):
+        return
+    host, port = _host_and_port(url)
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise UserError(f"--dist-url {url}: the host '{host}' is not known here; name that of machine 0") from None
+    if not listens:
+        return
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+    except OSError as error:
+        raise UserError(
+            f"--dist-url {url}: port {port} cannot be opened ({error.strerror}); name another one, or on a single "
+            "machine --dist-url auto"
+        ) from None
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    """Of ``tcp://HOST:PORT`` or the environment."""
+    if url == "env://":
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if missing:
+            raise UserError(f"--dist-url env:// needs the environment variable {' and '.join(missing)}")
+        url = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "tcp" and parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise UserError(f"--dist-url {url} is not tcp://HOST:PORT with a port of 1 to 65535, nor auto, nor env://")
+
+
+def _child(local_rank: int, function: Callable[..., Any], args: tuple, group: Group, report: Any) -> None:
     """One spawned process."""
     if not group.on_gpu and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // group.per_machine))
-    _call_in_group(local_rank, _call_and_report, (function, args, report), group)
+    _call_and_report(partial(_call_in_group, local_rank, function, args, group), report)
     # All is done and written; gloo's threads now and then abort an interpreter that is taken down in good order.
     gc.collect()
     logging.shutdown()
@@ -103,25 +191,33 @@ def _child(local_rank: int, function: Callable[..., Any], args: tuple, group: Gr
     os._exit(0)
 
 
-def _call_and_report(function: Callable[..., Any], args: tuple, report: Path) -> None:
+def _call_and_report(function: Callable[[], Any], report: Any) -> None:
     """A wrong input must not end as a child's traceback: its message goes to the parent before others miss this one."""
     try:
-        function(*args)
-    except (UserError, FloatingPointError) as error:
-        report.write_text(str(error), encoding="utf-8")
-        raise SystemExit(1) from None
+        function()
+    except Exception as error:
+        if told_in_one_line(error):
+            report.put(error_line(error))
+            raise SystemExit(1) from None
+        if is_lost_peer(error):
+            raise SystemExit(_LOST_PEER_CODE) from None
+        raise
 
 
 def _call_in_group(local_rank: int, function: Callable[..., Any], args: tuple, group: Group) -> None:
     if group.on_gpu:
         torch.cuda.set_device(local_rank)
-    dist.init_process_group(
-        "nccl" if group.on_gpu else "gloo",
-        init_method=group.url,
-        rank=group.machine_rank * group.per_machine + local_rank,
-        world_size=group.world_size,
-        timeout=TIMEOUT,
-    )
+    try:
+        dist.init_process_group(
+            "nccl" if group.on_gpu else "gloo",
+            init_method=group.url,
+            rank=group.machine_rank * group.per_machine + local_rank,
+            world_size=group.world_size,
+            timeout=TIMEOUT,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"the processes of the job cannot meet at {group.url}: {reason}") from None
     _make_local_groups(group)
     comm.synchronize()
     function(*args)

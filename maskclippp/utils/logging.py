@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
 
-from .errors import UserError
+from detectron2.utils.logger import log_first_n
+
+from .dist import is_lost_peer
+from .errors import error_line, told_in_one_line
 
 LOGGERS = ("maskclippp", "detectron2", "fvcore")
 FORMAT = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt="%m/%d %H:%M:%S")
@@ -20,7 +24,7 @@ def setup_logging(output_dir: str | Path, rank: int) -> None:
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
-        logging.FileHandler(folder / ("log.txt" if rank == 0 else f"log.txt.rank{rank}"))
+        LogFile(folder / ("log.txt" if rank == 0 else f"log.txt.rank{rank}"), encoding="utf-8")
     ]
     if rank == 0:
         handlers.append(logging.StreamHandler(sys.stdout))
@@ -38,6 +42,50 @@ def setup_logging(output_dir: str | Path, rank: int) -> None:
         train_loop.addFilter(_is_our_bug)
 
 
+def log_once(logger: logging.Logger, level: int, message: str) -> None:
+    """Log a text, but only the first time that it comes up in this process."""
+    log_first_n(level, message, name=logger.name, key="message")
+
+
+class WarnOnce:
+    """Gives each kind of warning once in its own life; for what may come up in every iteration of a training.
+
+    Args:
+        logger: where to.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._given: set[str] = set()
+
+    def __call__(self, kind: str, message: str) -> None:
+        """Log the message, unless one of its kind has been."""
+        if kind not in self._given:
+            self._given.add(kind)
+            self._logger.warning(message)
+
+
+class LogFile(logging.FileHandler):
+    """A log file on a disk that may be full: that is told once, in one line, and does not stop the run."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is logging's)
+        """Tell why a line could not be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            print(f"warning: the log ends here: {error_line(error, folder=self.baseFilename)}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the file; what is still to be written may not fit either."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def _is_our_bug(record: logging.LogRecord) -> bool:
     """The train loop logs every exception with its traceback; what the door tells as one line needs none."""
-    return not (record.exc_info and isinstance(record.exc_info[1], (UserError, FloatingPointError)))
+    error = record.exc_info[1] if record.exc_info else None
+    return not (told_in_one_line(error) or (error is not None and is_lost_peer(error)))

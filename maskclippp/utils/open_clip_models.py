@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
-from pickle import UnpicklingError
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from .errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean, first_line
 from .paths import ASSETS, SCHEME, resolve
 from .weights import find_clip_weights, weights_are_skipped
+from .weights.kinds import why_not_weights
 
 
 @lru_cache(maxsize=1)
@@ -59,17 +59,22 @@ def create_clip(name: str, pretrained: str = "") -> nn.Module:
             force_quick_gelu=bool(options.get("quick_gelu", False)),
             weights_only=True,
         )
-    except (RuntimeError, UnpicklingError, SafetensorError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    # What is in a file of weights can make their readers fail in any way; without a file, a fault is our own.
+    except Exception as error:
+        if file is None:
+            raise
         raise UserError(
-            f"the weights PRETRAINED '{pretrained}' ({file}) cannot be loaded into {name}: {reason}"
+            f"the weights PRETRAINED '{pretrained}' ({file}) cannot be loaded into {name}: {first_line(error)}"
         ) from error
 
 
 def _weight_file(name: str, pretrained: str) -> str:
     """The local file that PRETRAINED means; weights of a tag are downloaded if necessary."""
     file = resolve(pretrained)
-    if Path(file).is_file():
+    if os.path.isfile(file):
+        reason = why_not_weights(file)
+        if reason:
+            raise UserError(f"PRETRAINED '{pretrained}' ({file}) is no file of weights: {reason}")
         return file
     if not open_clip.get_pretrained_cfg(name, pretrained):
         raise _unknown_tag(name, pretrained)

@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from .files import open_regular
+
 
 def load_pickle(path: str | Path) -> Any:
     """Return what a pickle of arrays, tensors and plain containers holds (text of Python 2 is read as latin-1).
 
     Raises:
+        UserError: no regular file.
         pickle.UnpicklingError: it names anything else, or is damaged.
     """
-    with open(path, "rb") as file:
-        return _Unpickler(file, encoding="latin1").load()
+    with open_regular(path) as file:
+        try:
+            return _Unpickler(file, encoding="latin1").load()
+        except pickle.UnpicklingError:
+            raise
+        # What a damaged pickle hands to the functions below can make them fail in any way.
+        except Exception as error:
+            raise pickle.UnpicklingError(f"damaged: {type(error).__name__}") from None
 
 
 def _storage_from_bytes(content: bytes) -> Any:
@@ -32,18 +41,28 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_NDARRAY = object()
+"""Stands for NumPy's class, which a pickle of weights names and does not call."""
+
+
+def _empty_array(kind: Any, shape: tuple[int, ...], _typecode: bytes) -> np.ndarray:
+    """The array whose content follows. NumPy itself would make room for whatever shape stands here."""
+    if kind is not _NDARRAY or shape != (0,):
+        raise pickle.UnpicklingError("an array that does not begin empty")
+    return np.empty(0, dtype=np.uint8)
+
+
 _SCALAR = np.float32(0).__reduce__()[0]
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("_codecs", "encode"): _encode,
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): np.dtype,
     **{
         (f"numpy.{core}.multiarray", name): function
         for core in ("core", "_core")
-        for name, function in (("_reconstruct", _RECONSTRUCT), ("scalar", _SCALAR))
+        for name, function in (("_reconstruct", _empty_array), ("scalar", _SCALAR))
     },
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch.storage", "_load_from_bytes"): _storage_from_bytes,

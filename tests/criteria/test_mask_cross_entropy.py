@@ -103,6 +103,14 @@ def test_ignored_labels_have_no_loss_but_weigh():
     torch.testing.assert_close(loss, each[:4].sum() / 8 + each[5] / 4)
 
 
+def test_masks_that_all_have_the_ignored_label_are_told_once(caplog):
+    criterion = ReweightCELoss(ignore_index=2)
+    arguments = (torch.zeros(2, 3), torch.tensor([2, 2]), torch.tensor([0, 0]), torch.ones(2))
+    assert [float(criterion(*arguments)["loss_ce"]) for _ in range(2)] == [0, 0]
+    (told,) = caplog.messages
+    assert told.startswith("all 2 masks of this batch have the ignored label 2; such a step changes nothing")
+
+
 def test_a_loss_that_is_not_a_number(caplog):
     logits, labels, images, areas = inputs()
     broken = logits * torch.nan

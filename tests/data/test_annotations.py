@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
+import subprocess
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, TiffImagePlugin
 from pycocotools import mask as coco_mask
 
 from maskclippp.data import images
 from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
-from maskclippp.data.images import read_image
+from maskclippp.data.image_size import image_size_hw
+from maskclippp.data.images import decode, read_image
 from maskclippp.data.mask_files import read_masks
 from maskclippp.data.run_length import decode_rle
 from maskclippp.utils.errors import UserError
@@ -167,3 +170,107 @@ def test_grey_pictures_and_size_bound(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 19)
     with pytest.raises(UserError, match=r"g\.png: 5x4 pixels, at most 19"):
         read_image(tmp_path / "g.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "big.tif", "white.tif", "a.pgm", "a.jp2"])
+def test_grey_of_16_bits_is_scaled(tmp_path, name: str) -> None:
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = 0  # 0 is white
+    if name == "big.tif":
+        Image.frombytes("I;16B", (256, 256), values.astype(">u2").tobytes()).save(tmp_path / name)
+    elif name == "white.tif":
+        Image.fromarray(65535 - values).save(tmp_path / name, tiffinfo=tags)
+    elif name == "a.pgm":
+        (tmp_path / name).write_bytes(b"P5 256 256 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert (image == np.rint(values / 257)[..., None]).all()
+    assert len(np.unique(image)) == 256
+
+
+def test_16_bits_whatever_pillow_calls_them(tmp_path, monkeypatch) -> None:
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    picture = Image.fromarray(values.astype(np.int32))
+    picture.format = "PNG"  # as Pillow before version 11 opens it
+    monkeypatch.setattr(images, "decode", lambda path: picture)
+    assert images.read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_grey_of_12_bits_is_scaled(tmp_path) -> None:
+    entries = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 110, 278: 1, 279: 3}
+    fields = b"".join(struct.pack("<HHII", number, 3, 1, value) for number, value in entries.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + fields + b"\0\0\0\0"
+    (tmp_path / "a.tif").write_bytes(head + bytes([0xFF, 0xF8, 0x00]))  # 4095 and 2048
+    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [255, 128]
+
+
+def test_grey_of_16_bits_is_turned(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.array([[0, 257, 514], [65535, 32768, 1028]], np.uint16)).save(tmp_path / "a.png", exif=exif)
+    assert read_image(tmp_path / "a.png")[..., 0].tolist() == [[255, 0], [128, 1], [4, 2]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[0, 70000]], np.int32), "signed or 32-bit whole numbers"),
+        (np.array([[0.0, 1.0]], np.float32), "floating-point numbers"),
+    ],
+)
+def test_grey_without_a_white_is_refused(tmp_path, values, message: str) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=rf"a\.tif: its grey values are {message}, of unknown white; scale") as error:
+        read_image(tmp_path / "a.tif")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "expected"),
+    [
+        ("1", "png", (255, 255, 255)),
+        ("LA", "png", (90, 90, 90)),
+        ("PA", "tif", (9, 8, 7)),
+        ("CMYK", "tif", (200, 30, 90)),
+        ("YCbCr", "tif", (200, 30, 90)),
+        ("LAB", "tif", (119, 119, 119)),
+        ("RGBA", "png", (200, 30, 90)),
+    ],
+)
+def test_other_modes(tmp_path, mode: str, suffix: str, expected: tuple[int, int, int]) -> None:
+    colour = {"1": 1, "LA": (90, 0), "PA": (0, 0), "RGBA": (200, 30, 90, 0), "LAB": (127, 128, 128)}.get(mode)
+    red = Image.new("RGB", (4, 4), (200, 30, 90))
+    picture = red.convert(mode) if colour is None else Image.new(mode, (4, 4), colour)
+    if mode == "PA":
+        picture.putpalette([9, 8, 7] * 4)
+    picture.save(tmp_path / f"a.{suffix}")
+    assert decode(tmp_path / f"a.{suffix}").mode == mode
+    assert abs(read_image(tmp_path / f"a.{suffix}").astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("read", [read_image, read_label_map, read_panoptic_ids, image_size_hw])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.eps", "a.tif"])
+def test_postscript_is_never_run(tmp_path, monkeypatch, read, name: str) -> None:
+    def run(*_, **__):
+        raise AssertionError("another program is started")
+
+    for starter in ("Popen", "call", "check_call", "run"):
+        monkeypatch.setattr(subprocess, starter, run)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"none of the formats PNG, JPEG, .*; make or copy it again"):
+        read(tmp_path / name)
+
+
+def test_pictures_are_opened_in_one_place(root_dir) -> None:
+    opened = [
+        f"{path.relative_to(root_dir)}: {line.strip()}"
+        for folder in ("maskclippp", "tools", "datasets")
+        for path in sorted((root_dir / folder).rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if "Image.open(" in line and "formats=" not in line
+    ]
+    assert not opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from maskclippp.data.datasets import get_dataset, get_metadata
+from maskclippp.config.defaults import default_config
+from maskclippp.data.datasets import DATASETS, default_ignore_label, get_dataset, get_metadata, ignore_label_of
+from maskclippp.data.datasets.mess import is_mess
+from maskclippp.data.datasets.register import _metadata
+from maskclippp.data.datasets.vocabulary import row_vocabulary
+from maskclippp.data.mappers.semantic import SemanticMapper
 from maskclippp.utils.errors import UserError
 
 from .conftest import write_labels, write_picture
@@ -78,6 +84,57 @@ def test_json_suffixes_and_a_shipped_vocabulary(folder) -> None:
     name = describe(folder, "mine.json", images="pictures", labels="labels", **options)
     assert len(get_dataset(name)) == 2
     assert len(get_metadata(name).stuff_classes) == 20 and get_metadata(name).ignore_label == 0
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, 255), (255, 255), (256, 65535), (300, 65535), (70000, 70000)])
+def test_the_ignored_value_is_no_class(folder, caplog, count: int, expected: int) -> None:
+    (folder / "classes.txt").write_text("\n".join(f"class {number}" for number in range(count)))
+    name = describe(folder, images="pictures", labels="labels", classes="classes.txt")
+    for _ in range(2):
+        assert get_metadata(name).ignore_label == expected == default_ignore_label(count)
+        DatasetCatalog.remove(name)
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ([] if expected == 255 else [
+        f"{name}: of {count} classes one has the value 255, so pixels of value {expected} are unlabelled; "
+        "state ignore_label if it is another"
+    ])  # fmt: skip
+
+
+def test_class_255_of_300_is_trained(folder) -> None:
+    labels = np.full((12, 16), 254, np.uint16)
+    labels[:, 4:8], labels[:, 8:] = 255, 65535
+    for name in "ab":
+        write_labels(folder / f"labels/{name}.png", labels)
+    (folder / "classes.txt").write_text("\n".join(f"class {number}" for number in range(300)))
+    cfg = default_config()
+    cfg.DATASETS.TRAIN = (describe(folder, images="pictures", labels="labels", classes="classes.txt"),)
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.CROP.ENABLED = (12,), False
+    instances = SemanticMapper(cfg, True)(get_dataset(cfg.DATASETS.TRAIN[0])[0])["instances"]
+    assert instances.gt_classes.tolist() == [254, 255] and instances.gt_masks.sum((1, 2)).tolist() == [48, 48]
+
+
+def test_a_stated_value_that_is_a_class_names_the_class(folder, caplog) -> None:
+    name = describe(folder, images="pictures", labels="labels", classes=["sky, air", "dog"], ignore_label=1)
+    assert get_metadata(name).ignore_label == ignore_label_of(get_metadata(name)) == 1
+    assert caplog.messages == [
+        f"{name}:6: ignore_label 1 is class 1, 'dog': that class is never trained nor scored",
+    ]
+    other = MetadataCatalog.get(f"{folder}/elsewhere").set(stuff_classes=["a", "b"], ignore_label=0)
+    assert [ignore_label_of(other), ignore_label_of(other)] == [0, 0]
+    assert caplog.messages[1:] == [
+        f"dataset '{folder}/elsewhere': ignore_label 0 is class 0, 'a': that class is never trained nor scored"
+    ]
+    many = MetadataCatalog.get(f"{folder}/many").set(stuff_classes=[str(number) for number in range(256)])
+    assert ignore_label_of(many) == 65535
+
+
+def test_no_registered_dataset_ignores_a_class() -> None:
+    for row in DATASETS.values():
+        if not is_mess(row) and row.kind in ("sem_seg", "panoptic"):
+            assert row.ignore_label >= len(row_vocabulary(row)), row.name
+    row = replace(DATASETS["openvocab_ade20k_full_sem_seg_val"], ignore_label=255)
+    with pytest.raises(UserError, match=r"dataset 'openvocab_ade20k_full_sem_seg_val': ignore_label 255 is class 255"):
+        _metadata(row, "")
 
 
 def test_panoptic(folder) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskclippp.data.datasets import DATASETS, get_metadata, register_all
 from maskclippp.data.inspection.presence import find
-from maskclippp.data.inspection.scan import check_record, scan
+from maskclippp.data.inspection.scan import check_record, scan, survey
 from maskclippp.data.inspection.sheet import draw_sheet
 from maskclippp.utils.errors import UserError
 
@@ -76,6 +76,32 @@ def test_scan(tiny_ade) -> None:
     assert "a.jpg: cannot be read as an image" in first and "b.png: label 150 in 192 pixels" in second
     Image.fromarray(np.zeros((12, 17), np.uint8)).save(labels)
     assert "12x17 (height x width), but its image is 12x16" in scan(row, records, workers=2)[1]
+
+
+def test_which_classes_occur_and_what_is_ignored(tiny_ade, tiny_toy_instances) -> None:
+    found = find(DATASETS[NAME], tiny_ade)
+    (tiny_ade / "ADEChallengeData2016/ade20k_instance_val.json").write_text('{"categories": []}')
+    found = find(DATASETS[NAME], tiny_ade)
+    absent = "148 of 150 classes occur nowhere (building, sky, floor, tree, ceiling and 143 more)"
+    assert survey(found.row, found.records, workers=2).coverage == [
+        f"label maps: {absent}, 0.5 % of the pixels are ignored",
+        f"segments: {absent}, 0.5 % of the pixels are ignored",
+    ]
+    found = find(DATASETS["toy_instance_val"], tiny_toy_instances)
+    (line,) = survey(found.row, found.records).coverage
+    assert line.startswith("instances: 87 of 88 classes occur nowhere (red circle, ")
+
+
+def test_binary_masks_of_0_and_255(tmp_path, root_dir) -> None:
+    """Of two classes, the second is written as 255, which is ignored: nothing of it is there."""
+    (tmp_path / "mine.yaml").write_text("images: images\nlabels: labels\nclasses: [wall, crack]\n")
+    for folder, values in (("images", (9, 9)), ("labels", (0, 255))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array([values, values], np.uint8)).save(tmp_path / folder / "a.png")
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), str(tmp_path / "mine.yaml"), "--deep"]
+    done = subprocess.run(call, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "    label maps: 1 of 2 classes occur nowhere (crack), 50.0 % of the pixels are ignored\n" in done.stdout
 
 
 def test_scan_of_segments(tiny_ade) -> None:

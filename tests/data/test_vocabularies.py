@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from maskclippp.data.vocabularies import (
     builtin_vocabularies,
+    comparable_names,
     load_vocabulary,
     parse_class_list,
+    same_to_encoder,
     seen_classes,
+    spelling_notes,
     split_synonyms,
 )
 from maskclippp.data.vocabularies.templates import TEMPLATES, get_templates
+from maskclippp.inference import train_to_test_lookup
 from maskclippp.utils.errors import UserError
 
 # name: classes, synonyms, seen after coco_stuff_171, seen after coco_panoptic_133
@@ -107,8 +112,71 @@ def test_tables_of_the_ade20k_preparations(shared_dir) -> None:
     }
 
 
-def test_seen_is_exact_and_case_sensitive() -> None:
-    assert seen_classes(["human, man", "Dog", "sky"], ["person,human", "dog", "sky"]) == [True, False, True]
+def test_case_and_blanks_do_not_matter() -> None:
+    train = ["person,human", "dog", "traffic light", "Café"]
+    test = ["man,HUMAN", " Dog", "sky", "Traffic  light", "cafe\u0301", "dogs"]
+    assert seen_classes(test, train) == [True, True, False, True, True, False]
+    assert spelling_notes(test, train) == [
+        "4 classes count as seen, but are spelt with other case or blanks: man,  Dog, Traffic  light, cafe\u0301"
+    ]
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_case_matters_where_it_tells_classes_apart(swap: bool) -> None:
+    """The country, the bird; in either list. The other names of such classes are compared as usual."""
+    birds, other = ["Turkey, country", "turkey, bird"], ["turkey", "BIRD"]
+    test, train = (other, birds) if swap else (birds, other)
+    assert seen_classes(test, train) == ([True, True] if swap else [False, True])
+    assert seen_classes(["Turkey", "turkey"], ["turkey"]) == [False, True]
+    assert seen_classes(["TURKEY"], ["Turkey", "turkey"]) == [False]
+    assert spelling_notes(["Turkey", "turkey"], ["turkey"]) == [
+        "1 classes count as unseen, for other case or blanks tell classes apart here: Turkey"
+    ]
+    assert seen_classes(["a, X", "b, X"], ["x"]) == [True, True]  # they share it as it is written
+
+
+# LVIS counts as training set in no published config.
+NEWLY_SEEN = {
+    ("ade20k_847", "lvis_1203"): ["ferris wheel"],
+    ("lvis_1203", "ade20k_847"): ["Ferris wheel"],
+    ("lvis_1203", "pascal_context_459"): ["CD player", "Ferris wheel", "iPod"],
+    ("pascal_context_459", "lvis_1203"): ["cd player", "ferris wheel", "ipod"],
+}
+
+
+@pytest.mark.parametrize("trained", builtin_vocabularies())
+def test_shipped_vocabularies_keep_what_is_seen(trained: str) -> None:
+    """Letter by letter, as in the published results: seen classes, and where a generator's classes land."""
+    train = [split_synonyms(entry) for entry in load_vocabulary(trained).class_entries]
+    letters = {name for names in train for name in names}
+    for tested in builtin_vocabularies():
+        entries = load_vocabulary(tested).class_entries
+        test = [split_synonyms(entry) for entry in entries]
+        exact = [not letters.isdisjoint(names) for names in test]
+        found = seen_classes(entries, load_vocabulary(trained).class_entries)
+        newly = [names[0] for names, old, new in zip(test, exact, found, strict=True) if old != new]
+        assert newly == NEWLY_SEEN.get((tested, trained), [])
+        if not newly:
+            assert train_to_test_lookup(*comparable_names(train, test)).equal(train_to_test_lookup(train, test))
+
+
+def test_names_that_are_one_to_the_text_encoder() -> None:
+    def tokenize(sentences: list[str]) -> np.ndarray:
+        """Letters without case, cut after nine."""
+        return np.array([[ord(letter) for letter in sentence.lower()[:9].ljust(9)] for sentence in sentences])
+
+    names = [["Dog"], ["cat", "kitten"], ["dog", "DOG"], ["CAT", "puma"], ["a long name"], ["a long names"]]
+    same = same_to_encoder(names, tokenize, ["{}", "{} x"])
+    assert same.hidden == ("'dog' as 'Dog'", "'a long names' as 'a long name'")
+    assert same.shared == ("'CAT' as 'cat'",)
+    assert same.lines() == [
+        "2 classes never win, for the text encoder reads their names as those of earlier ones: 'dog' as 'Dog', "
+        "'a long names' as 'a long name'",
+        "1 classes have names that the text encoder reads as those of earlier ones: 'CAT' as 'cat'",
+    ]
+    # Another template shows what the first one cuts.
+    assert same_to_encoder([["my name"], ["my names"]], tokenize, ["a {}", "{}"]).lines() == []
+    assert same_to_encoder([["lion, big"], ["lion"]], tokenize, ["{}"]).lines() == []
 
 
 def test_split_keeps_repetitions_and_inner_blanks() -> None:

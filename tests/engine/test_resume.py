@@ -12,9 +12,10 @@ SLOW = "0.03"
 def test_three_kills_change_nothing(standin, checkpoints):
     """Killed at three random moments, with two workers and SEED -1, against one run without workers."""
     folder = standin.output / "standin" / "killed"
-    options = ("--tag", "killed", "--resume", "SEED", "-1", "DATALOADER.NUM_WORKERS", "2")
+    options = ("--tag", "killed", "SEED", "-1", "DATALOADER.NUM_WORKERS", "2")
     for kill in range(3):
         process = standin.start(*options, STANDIN_SLEEP=SLOW)
+        options = options if kill else ("--resume", *options)
         wait_for_progress(folder, process)
         time.sleep(random.uniform(0.0, 0.25))
         process.kill()

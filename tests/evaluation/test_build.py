@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def _registered(tmp_path):
 COCO = "openvocab_coco_2017_val_panoptic_with_sem_seg"
 ADE, ADE_JSON = "openvocab_ade20k_panoptic_val", "ADEChallengeData2016/ade20k_instance_val.json"
 CITY = "openvocab_cityscapes_fine_panoptic_val"
+LVIS = "openvocab_lvis_1203_instance_val"
 ALL = {"semantic": True, "panoptic": True, "instance": True}
 
 
@@ -48,13 +50,22 @@ def kinds(evaluator) -> list[type]:
 @pytest.mark.parametrize(
     ("name", "tasks", "expected"),
     [
-        ("toy_sem_seg_val", {"semantic": False}, [SemSegEvaluator]),
+        ("toy_sem_seg_val", {}, [SemSegEvaluator]),
+        ("toy_sem_seg_val", ALL, [SemSegEvaluator]),
+        ("toy_panoptic_val", {"semantic": False, "panoptic": True}, [PanopticEvaluator]),
+        (
+            "toy_panoptic_val",
+            {"semantic": False, "panoptic": True, "instance": True},
+            [PanopticEvaluator, InstanceEvaluator],
+        ),
+        (ADE, {"semantic": False, "instance": True}, [InstanceEvaluator]),
         ("toy_panoptic_val", ALL, [SemSegEvaluator, PanopticEvaluator, InstanceEvaluator]),
         (ADE, {}, [SemSegEvaluator]),
         (ADE, ALL, [SemSegEvaluator, PanopticEvaluator, InstanceEvaluator]),
         (COCO, {"semantic": True}, [SemSegEvaluator]),
         (COCO, ALL, [PanopticEvaluator, InstanceEvaluator, SemSegEvaluator]),
-        ("toy_instance_val", {}, [InstanceEvaluator]),
+        ("toy_instance_val", {"instance": True}, [InstanceEvaluator]),
+        ("toy_instance_val", {"semantic": False, "instance": True}, [InstanceEvaluator]),
         ("toy_sem_seg_val", {"mask_accuracy": True, "semantic": True}, [MaskAccEvaluator]),
         (COCO, {"mask_accuracy": True, "panoptic_masks": True, **ALL}, [MaskAccEvaluator]),
         (COCO, {"segmentor_only": True, **ALL}, [AssignedClassesEvaluator, MaskRecallEvaluator]),
@@ -95,14 +106,53 @@ def test_similarity_of_things_is_cut_out() -> None:
         ("toy_sem_seg", {}, "no dataset is called 'toy_sem_seg'; did you mean"),
         ("toy_sem_seg_val", {"segmentor_only": True, "semantic": False}, r"nothing that generated masks can be scored"),
         ("toy_instance_val", {"segmentor_only": True}, r"nothing that generated masks can be scored"),
-        (COCO, {"semantic": False}, "has no evaluator for the tasks that are on"),
+        (
+            COCO,
+            {"semantic": False},
+            r"the tasks panoptic, instance, semantic, but the tasks that are on are none; switch",
+        ),
+        ("toy_sem_seg_val", {"semantic": False}, r"by the task semantic, .* MODEL\.MASK_FORMER\.TEST\.SEMANTIC_ON$"),
+        (
+            "toy_sem_seg_val",
+            {"semantic": False, "panoptic": True, "instance": True},
+            r"dataset 'toy_sem_seg_val' \(type 'sem_seg'\) is evaluated by the task semantic, but the tasks that are "
+            r"on are instance, panoptic; switch on MODEL\.MASK_FORMER\.TEST\.SEMANTIC_ON$",
+        ),
+        ("toy_instance_val", {}, r"the tasks that are on are semantic; switch on MODEL\..*\.INSTANCE_ON$"),
+        (LVIS, {"panoptic": True}, r"the tasks that are on are panoptic, semantic; switch on MODEL\..*\.INSTANCE_ON$"),
+        (ADE, {"semantic": False}, r"switch on MODEL\..*\.SEMANTIC_ON or PANOPTIC_ON or INSTANCE_ON$"),
         (CITY, {}, "give an output folder"),
-        ("toy_instance_train", {}, r"dataset 'toy_instance_train': no instance file .*instance_train\.json"),
+        (
+            "toy_instance_train",
+            {"instance": True},
+            r"dataset 'toy_instance_train': no instance file .*instance_train\.json",
+        ),
     ],
 )
 def test_what_cannot_be_evaluated(name: str, tasks: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as error:
         build_evaluator(name, **tasks)
+    assert "\n" not in str(error.value)
+
+
+def test_published_configs_evaluate_semantics(root_dir) -> None:
+    """The published rule, label maps always on ADE20K and semantic sets, is what the switches of all configs say."""
+    assert default_config().MODEL.MASK_FORMER.TEST.SEMANTIC_ON
+    configs = sorted((root_dir / "configs").rglob("*.yaml"))
+    assert len(configs) > 25
+    for path in configs:
+        assert set(re.findall(r"SEMANTIC_ON: *(\S+)", path.read_text())) <= {"True"}, path
+
+
+def test_own_panoptic_data_without_label_maps(tmp_path) -> None:
+    (tmp_path / "p.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "sky"}]}')
+    path = tmp_path / "mine.yaml"
+    path.write_text("images: images\npanoptic: p.json\n")
+    assert kinds(build_evaluator(str(path), semantic=False, panoptic=True)) == [PanopticEvaluator]
+    with pytest.raises(
+        UserError, match=r"mine\.yaml' has no label maps, which semantic evaluation needs: name them in"
+    ):
+        build_evaluator(str(path), panoptic=True)
 
 
 def test_from_config(tmp_path) -> None:

@@ -104,3 +104,14 @@ def test_wrong_input(label_file) -> None:
         MaskAccEvaluator(["a"], panoptic=True).process([{"file_name": "a.jpg"}], [{"mask_cls": torch.tensor([0])}])
     with pytest.raises(UserError, match=r"labels\.png: label 2 in 3 pixels; expected 0 to 1 or 255"):
         MaskAccEvaluator(["a", "b"]).process([record], [{"mask_cls": torch.tensor([0, 1])}])
+
+
+def test_what_the_truth_lacks_is_told(label_file, caplog) -> None:
+    def make() -> MaskAccEvaluator:
+        return MaskAccEvaluator(["a", "b, x", "c"])
+
+    records = [{"file_name": f"{name}.jpg", "sem_seg_file_name": str(label_file)} for name in "ab"]
+    outputs = [{"mask_cls": torch.tensor([0, 2])}] * 2
+    assert split_over_ranks(make, records, outputs).evaluate()["mask_acc"]["mMaskAcc"] == 100
+    (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("Ground truth: 1 of 3 classes occur nowhere (b), 16.7 % of the pixels are ignored; ")

@@ -91,6 +91,9 @@ def test_cityscapes_wrong_input(city, tmp_path) -> None:
     evaluator.process(records[:1], outputs[:1])
     with pytest.raises(UserError, match="Cityscapes evaluation: ERROR: Found no prediction for ground truth"):
         evaluator.evaluate()
+    (gt_dir / "town/town_000000_000019_gtFine_instanceIds.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n")
+    with pytest.raises(UserError, match=r"_gtFine_instanceIds\.png: cannot be read as an image: it is in none of"):
+        evaluator.evaluate()
     evaluator = CityscapesSemSegEvaluator(CLASSES, tmp_path / "none", output_dir=tmp_path)
     with pytest.raises(UserError, match=r"no \*/\*_gtFine_labelIds\.png in it"):
         evaluator.evaluate()

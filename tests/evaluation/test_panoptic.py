@@ -157,3 +157,13 @@ def test_wrong_input(golden) -> None:
         make().process([{"file_name": "a.jpg"}], outputs[:1])
     with pytest.raises(UserError, match="there was no image"):
         make().evaluate()
+
+
+def test_what_the_truth_lacks_is_told(tmp_path, caplog) -> None:
+    Image.fromarray(np.array([[[0] * 3, [5, 0, 0], [5, 0, 0], [5, 0, 0]]], np.uint8)).save(tmp_path / "a.png")
+    record = {"file_name": "a.jpg", "pan_seg_file_name": str(tmp_path / "a.png"), "segments_info": [segment(5, 1)]}
+    outputs = [{"panoptic_seg": (torch.ones(1, 4, dtype=torch.int32), [segment(1, 1)])}] * 2
+    evaluator = split_over_ranks(lambda: PanopticEvaluator(["sky", "dog"], [1]), [record] * 2, outputs)
+    assert evaluator.evaluate()["panoptic_seg"]["PQ"] == 100
+    (told,) = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert told.startswith("Ground truth: 1 of 2 classes occur nowhere (sky), 25.0 % of the pixels are ignored; ")

@@ -9,8 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+from maskclippp.data.coverage import describe_coverage, percent
 from maskclippp.evaluation.boundary import label_boundary
 from maskclippp.evaluation.semantic import SemSegEvaluator, semantic_scores
 from maskclippp.utils.errors import UserError
@@ -116,3 +118,45 @@ def test_wrong_input(label_file) -> None:
         evaluator.process([{"file_name": "a.jpg"}], [{"sem_seg_labels": torch.zeros(2, 3)}])
     with pytest.raises(UserError, match="there was no image"):
         evaluator.evaluate()
+
+
+def test_what_the_truth_lacks_is_told(tmp_path, caplog) -> None:
+    """Masks of 0 and 255 with two classes: mIoU 100 without a pixel of the second class."""
+    Image.fromarray(np.array([[0, 0, 0, 255]], np.uint8)).save(tmp_path / "labels.png")
+    evaluator = SemSegEvaluator(["wall, plain", "crack, gap"])
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / "labels.png")}
+    evaluator.process([record], [{"sem_seg_labels": torch.zeros(1, 4, dtype=torch.long)}])
+    assert evaluator.evaluate()["sem_seg"]["mIoU"] == 100
+    assert [(each.levelname, each.message) for each in caplog.records if each.levelname == "WARNING"] == [
+        (
+            "WARNING",
+            "Ground truth: 1 of 2 classes occur nowhere (crack), 25.0 % of the pixels are ignored; those that occur "
+            "nowhere have no score and are in no mean",
+        )
+    ]
+    caplog.clear()
+    evaluator = SemSegEvaluator(["wall"])
+    evaluator.process([record], [{"sem_seg_labels": torch.zeros(1, 4, dtype=torch.long)}])
+    with caplog.at_level(logging.INFO):
+        evaluator.evaluate()
+    assert "Ground truth: every class occurs, 25.0 % of the pixels are ignored" in caplog.messages
+
+
+def test_class_255_of_many_is_a_class(tmp_path) -> None:
+    Image.fromarray(np.array([[254, 255, 256, 65535]], np.uint16)).save(tmp_path / "labels.png")
+    evaluator = SemSegEvaluator([str(index) for index in range(300)])
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / "labels.png")}
+    evaluator.process([record], [{"sem_seg_labels": torch.tensor([[254, 254, 256, 7]])}])
+    scores = evaluator.evaluate()["sem_seg"]
+    assert (scores["IoU-254"], scores["IoU-255"], scores["IoU-256"]) == (50, 0, 100)
+    assert scores["mIoU"] == 50 and scores["pACC"] == pytest.approx(200 / 3)
+
+
+def test_many_absent_classes_are_counted() -> None:
+    counts = np.zeros(9)
+    counts[0] = 1
+    told = describe_coverage([f"c{index}, x" for index in range(9)], counts, ignored=1, pixels=100_000)
+    assert told == (
+        "8 of 9 classes occur nowhere (c1, c2, c3, c4, c5 and 3 more), less than 0.1 % of the pixels are ignored"
+    )
+    assert percent(99_999, 100_000) == "more than 99.9 %" and percent(0, 7) == "0.0 %" and percent(7, 7) == "100.0 %"

@@ -148,7 +148,11 @@ def test_built_from_a_config(tmp_path):
     MetadataCatalog.get("generator_test_set").ignore_label = 0
     cfg.DATASETS.TEST = ("generator_test_set",)
     node.NAME = "GTSegmentor"
-    assert build_mask_generator(cfg).ignore_label == 0
+    generator = build_mask_generator(cfg)
+    assert generator.ignore_label == 0
+    many = MetadataCatalog.get("generator_test_set_of_many").set(stuff_classes=list("abc") * 100, ignore_label=65535)
+    generator.set_metadata(many)
+    assert generator.ignore_label == 65535
     node.NAME = "GTSegmenter"
     with pytest.raises(UserError, match="no mask generator is called 'GTSegmenter'; did you mean GTSegmentor"):
         build_mask_generator(cfg)

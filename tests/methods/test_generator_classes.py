@@ -80,7 +80,7 @@ def test_masks_without_classes(records):
     model, _ = closed_model(tasks=TaskInference(segmentor_only=True))
     model.prepare_inference()
     (result,) = model(records)
-    assert result.keys() == {"pred_masks"}
+    assert result.keys() == {"pred_masks", "uncovered_is_void"} and not result["uncovered_is_void"]
     masks = result["pred_masks"]
     assert masks.shape == (3, 30, 40) and masks.dtype == torch.bool
     expected = torch.nn.functional.interpolate(

@@ -83,9 +83,12 @@ def test_training_learns_one_batch():
     assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
 
 
-def test_a_batch_without_masks_trains_the_classifier(model):
+def test_a_batch_without_masks_trains_the_classifier(model, caplog):
     model.train()
+    model([training_record(64, 64, [])])
     losses = model([training_record(64, 64, [])])
+    (told,) = [record.message for record in caplog.records if "no masks in this batch" in record.message]
+    assert "such a step teaches that there is nothing" in told
     model.eval()
     assert losses["loss_mask"] == losses["loss_dice"] == 0 and losses["loss_ce"] > 0
 

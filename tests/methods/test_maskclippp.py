@@ -61,19 +61,59 @@ def test_a_batch_without_masks_is_zero_for_all_trainable_parameters(caplog):
     model = tiny_model(text={"finetune_type": "attention"}).train()
     with caplog.at_level(logging.WARNING):
         loss = model([training_record(64, 64, []), training_record(48, 80, [])])["loss_ce"]
-    assert "no masks in this batch of 2 images" in caplog.text
+        model([training_record(64, 64, [])])
+    (told,) = [record.message for record in caplog.records if "no masks in this batch" in record.message]
+    assert told.startswith("no masks in this batch of 2 images, first an image without a name; such a step changes")
     loss.backward()
     trainable = [p for p in model.parameters() if p.requires_grad]
     assert float(loss.detach()) == 0.0
     assert all(p.grad is not None and p.grad.abs().max() == 0 for p in trainable)
 
 
-def test_masks_that_all_vanish_give_a_zero_loss():
-    record = training_record(64, 64, [0])
+def test_masks_that_all_vanish_give_a_zero_loss(caplog):
+    record = training_record(64, 64, [0, 1])
     record["instances"].gt_masks[:] = False
-    loss = tiny_model().train()([record])["loss_ce"]
-    loss.backward()
-    assert float(loss.detach()) == 0.0
+    model = tiny_model().train()
+    for _ in range(2):
+        loss = model([record])["loss_ce"]
+        loss.backward()
+        assert float(loss.detach()) == 0.0
+    (told,) = [each.message for each in caplog.records if each.levelname == "WARNING" and "masks" in each.message]
+    assert told.startswith(
+        "all 2 masks of this batch are smaller than the patch grid tells; such a step changes nothing"
+    )
+
+
+def test_one_train_class_is_told_once(caplog):
+    """A softmax over one class is 1 whatever the weights."""
+    model = tiny_model()
+    model.train_names = [["dog", "puppy"]]
+    model.train()
+    for _ in range(2):
+        assert float(model([training_record(64, 64, [0, 0])])["loss_ce"].detach()) == 0.0
+    (told,) = [each.message for each in caplog.records if "one train class" in each.message]
+    assert told == (
+        "one train class, 'dog': a softmax over one class is 1, so the loss is 0 and nothing is trained; "
+        "name another class, such as 'background'"
+    )
+
+
+def test_what_is_said_of_a_vocabulary(caplog):
+    """Seen classes, in whatever case; classes that are the same to the text encoder, which lower-cases."""
+    caplog.set_level(logging.INFO)
+    long = "a very " * 80
+    names = ["Traffic  Light", "grass", "DOG, Sky", "Grass", f"{long}old", f"{long}new", "sky"]
+    model = tiny_model(test_name="mine", test_classes=names)
+    assert model.seen.tolist() == [True, False, True, False, False, False, True]
+    said = [record.message for record in caplog.records if record.message.startswith("mine: ")]
+    assert said == [
+        "mine: 3 classes never win, for the text encoder reads their names as those of earlier ones: "
+        f"'Grass' as 'grass', '{long[:60]}...' as '{long[:60]}...', 'sky' as 'Sky' of 'DOG'",
+        "mine: 3 of 7 classes are seen in training",
+        "mine: 2 classes count as seen, but are spelt with other case or blanks: Traffic  Light, DOG",
+    ]
+    model.set_metadata(model.test_metadata)
+    assert len([record for record in caplog.records if record.message.startswith("mine: ")]) == 3
 
 
 def test_checkpoint_prefixes():
@@ -106,7 +146,7 @@ def test_semantic_inference(records, masks):
         results = model(records)
     assert [tuple(result["sem_seg"].shape) for result in results] == [(4, 30, 40), (4, 24, 40), (4, 24, 40)]
     assert results[1]["sem_seg"].abs().max() == 0
-    assert results[0].keys() == {"category_overlapping_mask", "sem_seg"}
+    assert results[0].keys() == {"category_overlapping_mask", "sem_seg", "sem_seg_uncovered", "uncovered_is_void"}
     assert results[0]["category_overlapping_mask"].tolist() == [True, False, True, False]
 
 

@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskclippp.config import default_config
 from maskclippp.similarity import build_psm, cosine_similarity, max_over_synonyms
-from maskclippp.similarity.psm import DummyPSM, LinearPSM
+from maskclippp.similarity.psm import DummyPSM, LinearPSM, fold
 from maskclippp.utils.errors import UserError
 
 
@@ -86,3 +87,48 @@ def test_built_from_a_config():
     node.PSM.NAME = "LinearPsm"
     with pytest.raises(UserError, match="no psm is called 'LinearPsm'; did you mean LinearPSM"):
         build_psm(node, 14, {})
+
+
+def head(name, init, templates=14, seed=0):
+    """A head as a config with ``PSM.INIT`` makes it, and the generator's next number."""
+    node = default_config().MODEL.MASKCLIPPP
+    node.PSM.NAME, node.PSM.CORR_WIDTH, node.PSM.INIT = name, 64, init
+    node.PSM.CORR_RESIDUAL, node.PSM.IN_FEATURES = True, ["p_embs"]
+    torch.manual_seed(seed)
+    shapes = {"emb": ShapeSpec(channels=8), "p_embs": ShapeSpec(channels=8)}
+    return build_psm(node, templates, shapes), float(torch.rand(()))
+
+
+@pytest.mark.parametrize("templates", [1, 14])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_head_that_starts_as_the_mean_over_templates(templates, seed):
+    similarity = torch.randn(5, 7, templates) * 20
+    for name, parts in (
+        ("LinearPSM", ("corr_proj_in.0", "corr_proj_out.0")),
+        ("PseudoTextPSM", ("corrs_in", "corrs_out")),
+    ):
+        psm, following = head(name, "template_mean", templates, seed)
+        first, second = (psm.get_submodule(part) for part in parts)
+        mean = second(first(similarity)).squeeze(-1)
+        torch.testing.assert_close(mean, similarity.mean(dim=-1), rtol=1e-5, atol=1e-5)
+        published, published_following = head(name, "published", templates, seed)
+        assert following == published_following  # what is drawn afterwards does not depend on the start
+        units = published.get_submodule(parts[0]).weight[:, :1]
+        assert first.weight.equal(units.expand_as(first.weight)) and len(units.unique()) == 64
+
+
+def test_the_published_start_is_the_default_and_of_either_sign():
+    assert default_config().MODEL.MASKCLIPPP.PSM.INIT == "published"
+    slopes = [
+        fold(psm.corr_proj_in[0], psm.corr_proj_out[0])[0].item()
+        for psm in (head("LinearPSM", "published", 1, seed)[0] for seed in range(6))
+    ]
+    assert min(slopes) < 0 < max(slopes)
+    torch.manual_seed(3)
+    expected = torch.nn.Linear(1, 64).weight
+    assert head("LinearPSM", "published", 1, 3)[0].corr_proj_in[0].weight.equal(expected)
+
+
+def test_an_unknown_start():
+    with pytest.raises(UserError, match=r"PSM.INIT 'mean' is unknown; choose one of published, template_mean"):
+        head("LinearPSM", "mean")

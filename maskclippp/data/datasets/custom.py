@@ -8,7 +8,7 @@ Keys, paths relative to the file (see datasets/README.md for examples)::
     panoptic: FILE            COCO panoptic JSON, with
     segments: FOLDER            its PNGs; by default the folder beside the file, of the same name without suffix
     classes: ...              list of entries, {id: entry}, a vocabulary's name, or a file (.tsv, or a class list)
-    ignore_label: 255         value of unlabelled pixels
+    ignore_label: 255         value of unlabelled pixels; by default 255, or 65535 for 256 and more classes
     image_ext, label_ext      ends of the file names; by default those that are found
 
 One of labels, instances and panoptic says what the dataset is; beside panoptic the other two are for its semantic and
@@ -17,16 +17,22 @@ instance evaluation.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.custom_file import DatasetFile
+from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
 from maskclippp.data.vocabularies.check import read_classes
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
+from maskclippp.utils.logging import log_once
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -50,25 +56,45 @@ def custom_row(name: str) -> DatasetRow:
     image_ext = file.text("image_ext") or file.found_suffix("images", "jpg")
     label_ext = file.text("label_ext") or file.found_suffix("labels", "png")
     panoptic = file.path("panoptic")
+    classes = _classes(file, kind)
     segments = file.path("segments") or panoptic.removesuffix(".json")
     return DatasetRow(
         name=name,
         kind=kind,
         vocabulary=name,
-        classes=_classes(file, kind),
+        classes=classes,
         evaluator_type={"sem_seg": "sem_seg", "instance": "coco", "panoptic": "coco_panoptic_seg"}[kind],
         image_root=file.path("images"),
         sem_seg_root=file.path("labels"),
         panoptic_root=segments if panoptic else "",
         panoptic_json=panoptic,
         instances_json=file.path("instances"),
-        ignore_label=file.number("ignore_label", default=255),
+        ignore_label=_ignore_label(file, classes),
         image_ext=image_ext,
         label_ext=label_ext,
         image_pattern=f"{{stem}}.{image_ext}",
         sem_seg_pattern=f"{{stem}}.{label_ext}",
         described_in=name,
     )
+
+
+def _ignore_label(file: DatasetFile, classes: Vocabulary) -> int:
+    """The stated value of unlabelled pixels, which may be a class, or one that is none. Both are told if unusual."""
+    stated = file.number("ignore_label")
+    label = default_ignore_label(len(classes)) if stated is None else stated
+    if not file.path("labels"):
+        return label
+    if stated is None and label != USUAL:
+        log_once(
+            logger,
+            logging.WARNING,
+            f"{file.name}: of {len(classes)} classes one has the value {USUAL}, so pixels of value {label} are "
+            "unlabelled; state ignore_label if it is another",
+        )
+    if label < len(classes):
+        message = lost_class(label, classes.class_entries[label])
+        log_once(logger, logging.WARNING, f"{file.where('ignore_label')}: {message}")
+    return label
 
 
 def _classes(file: DatasetFile, kind: str) -> Vocabulary:
@@ -118,16 +144,16 @@ def _positions(file: DatasetFile, given: Any, by_id: Mapping[int, str]) -> Vocab
 
 def _is_class_list(file: DatasetFile, given: str) -> bool:
     """Whether classes names a text file, which has neither ids nor things."""
-    return not given.endswith(".tsv") and Path(file.path("classes")).is_file()
+    return not given.endswith(".tsv") and os.path.isfile(file.path("classes"))
 
 
 def _named(file: DatasetFile, given: str) -> Vocabulary:
     """A shipped vocabulary or a ``.tsv`` file."""
     path = Path(file.path("classes"))
-    if (path.suffix or "/" in given) and not path.is_file():
+    if (path.suffix or "/" in given) and not os.path.isfile(path):
         raise UserError(f"{file.where('classes')}: there is no file {path}")
     try:
-        return read_classes(str(path) if path.is_file() else given)
+        return read_classes(str(path) if os.path.isfile(path) else given)
     except UserError as error:
         raise UserError(f"{file.where('classes')}: {error}") from None
 
@@ -140,7 +166,8 @@ def _entries(file: DatasetFile, given: Any) -> list[str]:
         except UserError as error:
             raise UserError(f"{file.where('classes')}: {error}") from None
     if not isinstance(given, list):
-        raise UserError(f"{file.where('classes')}: classes must be a list, 'ID: name' lines or a text, not {given!r}")
+        where = file.where("classes")
+        raise UserError(f"{where}: classes must be a list, 'ID: name' lines or a text, not {show(given)}")
     return _parse_entries(file, given)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from maskclippp.config.safe_yaml import Setting, read_settings
-from maskclippp.utils.errors import UserError, did_you_mean
+from maskclippp.data.layouts import is_visible
+from maskclippp.utils.errors import UserError, did_you_mean, show
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
 KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_LABEL = 65535
+MAX_ID_DIGITS = 18
 
 
 class DatasetFile:
@@ -23,8 +26,8 @@ class DatasetFile:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = Path(os.path.expanduser(name))
+        if not os.path.isfile(path):
             raise UserError(f"there is no dataset file {name}; a dataset name that ends in {path.suffix} is one")
         self._folder = path.resolve().parent
         self._settings: dict[str, Setting] = {}
@@ -59,32 +62,35 @@ class DatasetFile:
         """Return a text, "" if there is none."""
         value = self.value(key)
         if value is not None and (not isinstance(value, str) or not value):
-            raise UserError(f"{self.where(key)}: {key} must be a text, not {value!r}")
+            raise UserError(f"{self.where(key)}: {key} must be a text, not {show(value)}")
         return value or ""
 
-    def number(self, key: str, default: int) -> int:
-        """Return a label value."""
+    def number(self, key: str) -> int | None:
+        """Return a label value, None if there is none."""
         value = self.value(key)
         if value is None:
-            return default
+            return None
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_LABEL:
-            raise UserError(f"{self.where(key)}: {key} must be a whole number from 0 to {MAX_LABEL}, not {value!r}")
+            raise UserError(f"{self.where(key)}: {key} must be a whole number from 0 to {MAX_LABEL}, not {show(value)}")
         return value
 
     def path(self, key: str) -> str:
         """Return an absolute path, "" if there is none."""
         text = self.text(key)
-        return str(self._folder / Path(text).expanduser()) if text else ""
+        return str(self._folder / os.path.expanduser(text)) if text else ""
 
     def found_suffix(self, key: str, default: str) -> str:
         """Return the suffix, without its point, that the pictures of a folder share."""
         folder = self.path(key)
-        if not folder or not Path(folder).is_dir():
+        if not folder or not os.path.isdir(folder):
             return default
-        suffixes = {path.suffix for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+        paths = [path for path in Path(folder).iterdir() if is_visible(path)]
+        suffixes = {path.suffix for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+        if len(suffixes) > 1:
+            found = ", ".join(sorted(suffixes))
+            suffixes = {suffix.lower() for suffix in suffixes}
         if len(suffixes) > 1:
             option = "label_ext" if key == "labels" else "image_ext"
-            found = ", ".join(sorted(suffixes))
             raise UserError(f"{self.where(key)}: {folder} holds {found} files; say in {option} which ones count")
         return suffixes.pop().removeprefix(".") if suffixes else default
 
@@ -97,7 +103,7 @@ class DatasetFile:
         """Return the class entries by id, as a section of the file has them; empty if it has none."""
         entries = {}
         for key, setting in self._entries.items():
-            if not key.isdecimal():
-                raise UserError(f"{setting.where}: classes: '{key}' is no id; write 'ID: name, synonym'")
+            if not key.isdecimal() or len(key) > MAX_ID_DIGITS:
+                raise UserError(f"{setting.where}: classes: {show(key)} is no id; write 'ID: name, synonym'")
             entries[int(key)] = setting.value
         return entries

@@ -7,12 +7,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from detectron2.data.datasets import load_coco_json, load_sem_seg
+from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 
 from maskclippp.data.annotations import read_json
+from maskclippp.data.datasets.category_names import check_lvis_names, check_names
+from maskclippp.data.datasets.pairing import pair_files
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
+from maskclippp.data.layouts import has_ending, too_deep
 from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
 
@@ -47,9 +50,9 @@ def load_records(row: DatasetRow, root: str) -> list[Record]:
 def _load_semantic(row: DatasetRow, root: Path) -> list[Record]:
     images = _existing(row, root / row.image_root, "folder of images")
     labels = _existing(row, root / row.sem_seg_root, "folder of label maps")
-    if not any(path.name.endswith(row.label_ext) for path in labels.iterdir()):
+    if not any(has_ending(path, row.label_ext) for path in labels.iterdir()):
         raise _incomplete(row, f"no *.{row.label_ext} label map in {labels}")
-    records = load_sem_seg(str(labels), str(images), gt_ext=row.label_ext, image_ext=row.image_ext)
+    records = pair_files(images, labels, image_ext=row.image_ext, label_ext=row.label_ext)
     if not records:
         raise _incomplete(row, f"no label map in {labels} has the name of a *.{row.image_ext} in {images}")
     unlike = [
@@ -82,6 +85,8 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
     vocabulary = row_vocabulary(row)
     classes = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
     content = read_json(json_file)
+    if not row.described_in:
+        check_names(content, vocabulary, json_file)
     records = []
     try:
         for annotation in content["annotations"]:
@@ -143,6 +148,7 @@ def _load_lvis(row: DatasetRow, root: Path) -> list[Record]:
     images = _existing(row, root / row.image_root, "folder of images")
     classes = {class_id: index for index, class_id in enumerate(row_vocabulary(row).ids)}
     content = read_json(json_file)
+    check_lvis_names(content, row_vocabulary(row), json_file)
     try:
         found = {image["id"]: _lvis_record(image, images) for image in content["images"]}
         for annotation in content["annotations"]:
@@ -182,7 +188,8 @@ def _lvis_record(image: Record, images: Path) -> Record:
 
 def _common_part(path: str, ending: str) -> str:
     """Return what a picture and its label map have in common in their names."""
-    return Path(path).name.removesuffix(ending).rstrip(".")
+    name = Path(path).name
+    return name[: -len(ending)].rstrip(".") if name.lower().endswith(ending.lower()) else name
 
 
 def thing_ids(vocabulary: Vocabulary) -> dict[int, int]:
@@ -201,7 +208,9 @@ def _segment(segment: Record, classes: dict[int, int], is_thing: tuple[bool, ...
 
 def _existing(row: DatasetRow, path: Path, what: str) -> Path:
     if not path.exists():
-        raise _incomplete(row, f"no {what} {path}")
+        found = too_deep(path)
+        hint = f" (it is one folder too deep, {found}: move it up)" if found else ""
+        raise _incomplete(row, f"no {what} {path}{hint}")
     return path
 
 

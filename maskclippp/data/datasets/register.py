@@ -9,7 +9,9 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
+from maskclippp.data.datasets.aliases import ALIASES
 from maskclippp.data.datasets.custom import custom_row, is_custom
+from maskclippp.data.datasets.ignore import lost_class
 from maskclippp.data.datasets.loaders import load_records, thing_ids
 from maskclippp.data.datasets.mess import is_mess
 from maskclippp.data.datasets.palette import row_colors
@@ -24,7 +26,7 @@ _registered_roots: dict[str, str] = {}
 
 
 def register_all(root: str | None = None) -> None:
-    """Register every dataset of the table; a repeated call with another root moves them there.
+    """Register every dataset of the table, also by its other names; a repeated call with another root moves them there.
 
     The metadata of MESS datasets, whose class names come from another package, are made by :func:`get_metadata`.
 
@@ -32,7 +34,7 @@ def register_all(root: str | None = None) -> None:
         root: datasets root; by default the environment variable DETECTRON2_DATASETS, else ``datasets``; ``~`` works.
     """
     root = os.path.expanduser(root or os.environ.get("DETECTRON2_DATASETS") or "datasets")
-    for row in DATASETS.values():
+    for row in (*DATASETS.values(), *ALIASES.values()):
         if _registered_roots.get(row.name) == root and row.name in DatasetCatalog:
             continue
         if row.name in DatasetCatalog:
@@ -89,6 +91,9 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     if row.kind in ("instance", "lvis"):
         return common | _instance_metadata(row, root)
     vocabulary = row_vocabulary(row)
+    if row.ignore_label < len(vocabulary) and not row.described_in:
+        message = lost_class(row.ignore_label, vocabulary.class_entries[row.ignore_label])
+        raise UserError(f"dataset '{row.name}': {message}; give its row an ignore_label that is no class")
     ids = range(len(vocabulary)) if row.labels_are_ids else vocabulary.ids
     contiguous = {class_id: index for index, class_id in enumerate(ids)}
     if row.stuff_ids_of_stuff_only:
@@ -101,6 +106,7 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
         "sem_seg_root": os.path.join(root, row.sem_seg_root),
         "gt_ext": row.label_ext,
         "ignore_label": row.ignore_label,
+        "described_in": row.described_in,
     }
     if row.domain:
         foreground = [index for index in range(len(vocabulary)) if index != row.background_class]

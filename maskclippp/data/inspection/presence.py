@@ -9,6 +9,7 @@ from typing import Any
 
 from maskclippp.data.datasets.loaders import load_records
 from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.layouts import too_deep
 from maskclippp.utils.errors import UserError
 
 FILE_KEYS = ("file_name", "sem_seg_file_name", "pan_seg_file_name")
@@ -47,7 +48,8 @@ def find(row: DatasetRow, root: str | Path) -> Presence:
     if missing:
         # Pictures are often shared with other datasets: they alone do not make a dataset half present.
         others = [path for path in paths if path not in missing and path != row.image_root]
-        return Presence(row, "partly" if others else "absent", missing)
+        state = "partly" if others or any(too_deep(root / path) for path in missing) else "absent"
+        return Presence(row, state, tuple(f"{path}{_hint(root / path)}" for path in missing))
     try:
         records = tuple(load_records(row, str(root)))
     except UserError as error:
@@ -72,7 +74,12 @@ def _missing_files(records: Iterable[dict[str, Any]]) -> Iterator[str]:
         folders = {folder: _names(folder) for folder in {path.parent for path in paths}}
         absent = [path for path in paths if path.name not in folders[path.parent]]
         if absent:
-            yield f"{len(absent)} of {len(paths)} files, first {absent[0]}"
+            yield f"{len(absent)} of {len(paths)} files, first {absent[0]}{_hint(absent[0])}"
+
+
+def _hint(path: Path) -> str:
+    found = too_deep(path)
+    return f" (it is one folder too deep: {found})" if found else ""
 
 
 def _names(folder: Path) -> set[str]:

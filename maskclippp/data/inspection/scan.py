@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from maskclippp.data.annotations import read_label_map, read_panoptic_ids
+from maskclippp.data.coverage import describe_coverage
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.data.images import read_image
@@ -19,7 +22,32 @@ from maskclippp.utils.parallel import try_all
 Record = dict[str, Any]
 
 
+_NONE, _ALL = -1, -2
+"""Keys of an :data:`Occurrence`: pixels of no class, and all pixels."""
+
+Occurrence = Mapping[str, Counter]
+"""By kind ("label maps", "segments", "instances"), how many pixels, segments or instances each class has."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is in the files of a dataset.
+
+    Attributes:
+        failures: one message per record with something wrong.
+        coverage: by kind of annotation, one line about the classes that occur and the pixels that are ignored.
+    """
+
+    failures: list[str]
+    coverage: list[str]
+
+
 def scan(row: DatasetRow, records: Sequence[Record], *, workers: int = 1) -> list[str]:
+    """Return the failures of :func:`survey`."""
+    return survey(row, records, workers=workers).failures
+
+
+def survey(row: DatasetRow, records: Sequence[Record], *, workers: int = 1) -> Survey:
     """Read all files of a dataset.
 
     Args:
@@ -27,20 +55,29 @@ def scan(row: DatasetRow, records: Sequence[Record], *, workers: int = 1) -> lis
         records: its records.
         workers: processes.
 
-    Returns:
-        One message per record with something wrong.
-
     Raises:
         UserError: the class names of the dataset are not available.
     """
-    num_classes = len(row_vocabulary(row))
-    check = partial(check_record, num_classes=num_classes, ignore_label=row.ignore_label)
-    _, failures = try_all(check, records, workers=workers, title=row.name)
-    return failures
+    vocabulary = row_vocabulary(row)
+    check = partial(check_record, num_classes=len(vocabulary), ignore_label=row.ignore_label)
+    found, failures = try_all(check, records, workers=workers, title=row.name)
+    totals: dict[str, Counter] = {}
+    for occurrence in found:
+        for kind, counts in (occurrence or {}).items():
+            totals.setdefault(kind, Counter()).update(counts)
+    entries = vocabulary.class_entries
+    if row.kind == "instance":  # its records count the things only
+        entries = [entry for entry, thing in zip(entries, vocabulary.is_thing, strict=True) if thing]
+    return Survey(failures, [f"{kind}: {_describe(entries, counts)}" for kind, counts in totals.items()])
 
 
-def check_record(record: Record, *, num_classes: int, ignore_label: int) -> None:
-    """Read the files of a record.
+def _describe(class_entries: Sequence[str], counts: Counter) -> str:
+    by_class = [counts[index] for index in range(len(class_entries))]
+    return describe_coverage(class_entries, by_class, ignored=counts[_NONE], pixels=counts[_ALL])
+
+
+def check_record(record: Record, *, num_classes: int, ignore_label: int) -> Occurrence:
+    """Read the files of a record; return what occurs in them.
 
     Args:
         record: as loaders make it.
@@ -50,25 +87,55 @@ def check_record(record: Record, *, num_classes: int, ignore_label: int) -> None
     Raises:
         UserError: the first thing that is wrong with it.
     """
+    size_hw = read_image(record["file_name"]).shape[:2]
+    occurrence = {}
+    if "sem_seg_file_name" in record:
+        labels = read_label_map(
+            record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label
+        )
+        occurrence["label maps"] = _count_labels(labels, ignore_label)
+    return occurrence | check_annotations(record, size_hw)
+
+
+def check_annotations(record: Record, size_hw: tuple[int, int]) -> Occurrence:
+    """Read the panoptic PNG of a record, and look at the outlines of its instances; return what occurs in them.
+
+    Args:
+        record: as loaders make it.
+        size_hw: size of its picture.
+
+    Raises:
+        UserError: the first thing that is wrong with it.
+    """
     path = record["file_name"]
-    size_hw = read_image(path).shape[:2]
     told = (record.get("height", size_hw[0]), record.get("width", size_hw[1]))
     if told != size_hw:
         raise UserError(f"{path}: {size_hw[0]}x{size_hw[1]} (height x width), its annotation says {told[0]}x{told[1]}")
-    if "sem_seg_file_name" in record:
-        read_label_map(record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label)
+    occurrence = {}
     if "pan_seg_file_name" in record:
-        _check_segments(record, size_hw)
+        occurrence["segments"] = _check_segments(record, size_hw)
     for index, annotation in enumerate(record.get("annotations", ())):
         _check_outline(annotation, size_hw, f"{path}, annotation {index}")
+    if "annotations" in record:
+        occurrence["instances"] = Counter(annotation.get("category_id") for annotation in record["annotations"])
+    return occurrence
 
 
-def _check_segments(record: Record, size_hw: tuple[int, int]) -> None:
+def _count_labels(labels: np.ndarray, ignore_label: int) -> Counter:
+    classes, pixels = np.unique(labels, return_counts=True)
+    counts = Counter(dict(zip(classes.tolist(), pixels.tolist(), strict=True)))
+    return counts + Counter({_NONE: counts.pop(ignore_label, 0), _ALL: labels.size})
+
+
+def _check_segments(record: Record, size_hw: tuple[int, int]) -> Counter:
     path = record["pan_seg_file_name"]
-    found = set(np.unique(read_panoptic_ids(path, size_hw=size_hw)).tolist()) - {0}
+    ids = read_panoptic_ids(path, size_hw=size_hw)
+    found = set(np.unique(ids).tolist()) - {0}
     unknown = sorted(found - {segment["id"] for segment in record["segments_info"]})
     if unknown:
         raise UserError(f"{path}: segment {unknown[0]} and {len(unknown) - 1} others are not in the JSON file")
+    classes = Counter(segment.get("category_id") for segment in record["segments_info"])
+    return classes + Counter({_NONE: np.count_nonzero(ids == 0), _ALL: ids.size})
 
 
 def _check_outline(annotation: Record, size_hw: tuple[int, int], where: str) -> None:

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
 from maskclippp.data.annotations import read_label_map
+from maskclippp.data.datasets import ignore_label_of
 from maskclippp.data.mappers import common
 from maskclippp.data.mappers.build import MAPPERS
 from maskclippp.data.mappers.training import TrainingMapper
@@ -55,8 +56,7 @@ class SemanticMapper(TrainingMapper):
         metadata = common.train_metadata(cfg)
         if not metadata.get("stuff_classes", None):
             raise UserError(f"dataset '{metadata.name}' has no label maps; mapper '{arguments['name']}' needs them")
-        ignore_label = metadata.get("ignore_label", 255)
-        return arguments | {"ignore_label": ignore_label, "num_classes": len(metadata.stuff_classes)}
+        return arguments | {"ignore_label": ignore_label_of(metadata), "num_classes": len(metadata.stuff_classes)}
 
     def read(self, annotation: Any, record: dict[str, Any], size_hw: tuple[int, int]) -> np.ndarray:
         """Return the label map (H, W) int32."""

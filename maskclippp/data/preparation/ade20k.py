@@ -14,7 +14,9 @@ from maskclippp.data.datasets.palette import palette
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.images import decode
-from maskclippp.data.preparation.downloads import check_count, existing, keep_existing, list_files, present_splits
+from maskclippp.data.layouts import files_by_stem, list_files, refuse_misplaced
+from maskclippp.data.preparation.confirm import confirm
+from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lists_images, verify, write_image, write_json
 from maskclippp.data.preparation.panoptic import bounding_box, image_entry, make_panoptic_set, segment_entry
@@ -40,7 +42,7 @@ def prepare_semantic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    splits = present_splits(_folders(root, "annotations"))
+    splits = _splits(options, "annotations")
     sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
     for split, files in sources.items():
         _prepare_semantic_split(root, split, files, options)
@@ -53,7 +55,7 @@ def prepare_panoptic(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    splits = present_splits(_folders(root, "images", "annotations", "annotations_instance"))
+    splits = _splits(options, "images", "annotations", "annotations_instance")
     sources = {split: _pictures(root, "annotations", ".png", split, options) for split in splits}
     instances = {split: _instance_jobs(root, split, options) for split in splits}
     for split in splits:
@@ -69,14 +71,20 @@ def prepare_instance(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     root = options.root / _ROOT
-    splits = present_splits(_folders(root, "images", "annotations_instance"))
+    splits = _splits(options, "images", "annotations_instance")
     instances = {split: _instance_jobs(root, split, options) for split in splits}
     for split, jobs in instances.items():
         _prepare_instance_split(root, split, jobs, options)
 
 
-def _folders(root: Path, *parts: str) -> dict[str, list[Path]]:
-    return {split: [root / part / folder for part in parts] for split, folder in _FOLDERS.items()}
+def _splits(options: Options, *parts: str) -> list[str]:
+    """Return the splits of which these folders are there."""
+    root = options.root / _ROOT
+    for folder in _FOLDERS.values():
+        for part in ("images", *parts):
+            refuse_misplaced(options.root, f"{_ROOT}/{part}/{folder}", ".jpg" if part == "images" else ".png")
+    needed = {split: [root / part / folder for part in parts] for split, folder in _FOLDERS.items()}
+    return present_splits(needed, beside=[root / "images", root / "annotations", root / "annotations_instance"])
 
 
 def _pictures(root: Path, part: str, ending: str, split: str, options: Options) -> list[Path]:
@@ -88,10 +96,13 @@ def _pictures(root: Path, part: str, ending: str, split: str, options: Options) 
 
 def _prepare_semantic_split(root: Path, split: str, sources: list[Path], options: Options) -> None:
     target = root / "annotations_detectron2" / _FOLDERS[split]
-    convert(_write_labels, [Job(path, target / path.name) for path in sources], options, f"label maps, {split}")
-    images = root / "images" / _FOLDERS[split]
-    files = [LabelFile(target / path.name, existing(images / f"{path.stem}.jpg")) for path in sources]
+    convert(
+        _write_labels, [Job(path, target / f"{path.stem}.png") for path in sources], options, f"label maps, {split}"
+    )
+    pictures = files_by_stem(root / "images" / _FOLDERS[split], ".jpg")
+    files = [LabelFile(target / f"{path.stem}.png", pictures.get(path.stem)) for path in sources]
     verify(files, num_classes=_NUM_CLASSES, ignore_label=_IGNORED, options=options, title=f"label maps, {split}")
+    confirm(f"openvocab_ade20k_sem_seg_{split}", [file.image for file in files], options)
 
 
 def _write_labels(job: Job) -> None:
@@ -100,6 +111,11 @@ def _write_labels(job: Job) -> None:
 
 
 def _prepare_instance_split(root: Path, split: str, jobs: list[Job], options: Options) -> None:
+    _write_instances(root, split, jobs, options)
+    confirm(f"openvocab_ade20k_instance_{split}", [job.source for job in jobs], options)
+
+
+def _write_instances(root: Path, split: str, jobs: list[Job], options: Options) -> None:
     target = root / f"ade20k_instance_{split}.json"
     if not options.overwrite and lists_images(target, len(jobs)):
         logger.info("instances, %s: %s is there", split, target.name)
@@ -124,7 +140,9 @@ def _prepare_instance_split(root: Path, split: str, jobs: list[Job], options: Op
 def _instance_jobs(root: Path, split: str, options: Options) -> list[Job]:
     """Return picture (``source``) and instance map (``details``) of all pictures."""
     folder = root / "annotations_instance" / _FOLDERS[split]
-    pairs = [(path, folder / f"{path.stem}.png") for path in _pictures(root, "images", ".jpg", split, options)]
+    maps = files_by_stem(folder, ".png")
+    pictures = _pictures(root, "images", ".jpg", split, options)
+    pairs = [(path, maps.get(path.stem, folder / f"{path.stem}.png")) for path in pictures]
     target = root / f"ade20k_instance_{split}.json"
     return [Job(image, target, instances) for image, instances in keep_existing(pairs, str(folder), options)]
 
@@ -169,8 +187,15 @@ def _instances(path: Path, size_hw: tuple[int, int]) -> list[_Region]:
 
 def _prepare_panoptic_split(root: Path, split: str, sources: list[Path], options: Options) -> None:
     folder, instances = root / f"ade20k_panoptic_{split}", root / "annotations_instance" / _FOLDERS[split]
-    pairs = keep_existing([(path, instances / path.name) for path in sources], str(instances), options)
-    jobs = [Job(path, folder / path.name, other) for path, other in pairs]
+    maps = files_by_stem(instances, ".png")
+    wanted = [(path, maps.get(path.stem, instances / path.name)) for path in sources]
+    pairs = keep_existing(wanted, str(instances), options)
+    pictures = files_by_stem(root / "images" / _FOLDERS[split], ".jpg")
+    found = [pictures.get(path.stem) for path, _ in pairs]
+    jobs = [
+        Job(path, folder / f"{path.stem}.png", (other, image.name if image else f"{path.stem}.jpg"))
+        for (path, other), image in zip(pairs, found, strict=True)
+    ]
     vocabulary, colors = load_vocabulary("ade20k_150"), palette(_NUM_CLASSES)
     categories = [
         {"id": index, "name": names[0], "isthing": int(thing), "color": colors[index]}
@@ -178,19 +203,24 @@ def _prepare_panoptic_split(root: Path, split: str, sources: list[Path], options
     ]
     json_file = root / f"ade20k_panoptic_{split}.json"
     make_panoptic_set(_describe_segments, jobs, json_file, categories, options, f"panoptic, {split}")
+    confirm(f"openvocab_ade20k_panoptic_{split}", found, options)
 
 
 def _describe_segments(job: Job) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
-    """Return segment ids (H, W), image entry and segments of a label map and its instance map (``details``)."""
+    """Return segment ids (H, W), image entry and segments of a label map.
+
+    The details of the job are its instance map and the name of its picture.
+    """
+    instance_map, picture = job.details
     labels = read_label_map(job.source, num_classes=_NUM_CLASSES + 1) - 1
     canvas = np.zeros(labels.shape, dtype=np.int32)
     give_id, segments = _id_giver(), []
     # Things come last: the two sources overlap, and an object lies on what is behind it.
-    for category_id, mask in (*_stuff(labels), *_instances(job.details, labels.shape)):
+    for category_id, mask in (*_stuff(labels), *_instances(instance_map, labels.shape)):
         segment_id = give_id(category_id)
         canvas[mask] = segment_id
         segments.append(segment_entry(mask, segment_id, category_id))
-    return canvas, image_entry(job.source.stem, f"{job.source.stem}.jpg", labels.shape), segments
+    return canvas, image_entry(job.source.stem, picture, labels.shape), segments
 
 
 def _stuff(labels: np.ndarray) -> list[_Region]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +13,19 @@ import numpy as np
 from maskclippp.data.annotations import check_size
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.images import decode
-from maskclippp.data.preparation.downloads import keep_existing, present_splits
+from maskclippp.data.layouts import elsewhere, has_ending, is_plain
+from maskclippp.data.preparation.confirm import confirm
+from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.restricted_pickle import load_pickle
 
-_INDEX = Path("ADE20K_2021_17_01/index_ade20k.pkl")
+logger = logging.getLogger(__name__)
+
+_RELEASE, _FORMER = "ADE20K_2021_17_01", "ADE20K_2016_07_26"
+_INDEX = "index_ade20k.pkl"
 _SHORTER_SIDE = 512
 _IGNORED = 65535
 _MAX_OBJECT = 25 * 256 + 255
@@ -28,14 +34,16 @@ _MAX_OBJECT = 25 * 256 + 255
 def prepare(options: Options) -> None:
     """Write ``images_detectron2`` and ``annotations_detectron2``.
 
+    The pictures are those that the index lists; without an index, all below ``images/ADE``.
+
     Raises:
-        UserError: missing or broken files.
+        UserError: missing or broken files, or another release.
     """
-    present_splits({"ADE20K full": [options.root / _INDEX]})
-    plans = {split: _existing_pairs(pictures, options) for split, pictures in _indexed_pictures(options).items()}
+    base = _find_release(options.root)
+    plans = {split: _existing_pairs(pictures, options) for split, pictures in _pictures(base, options).items()}
     for split, pairs in plans.items():
         row = DATASETS[f"openvocab_ade20k_full_sem_seg_{split}"]
-        images = [Job(image, options.root / row.image_root / image.name) for image, _ in pairs]
+        images = [Job(image, options.root / row.image_root / f"{image.stem}.jpg") for image, _ in pairs]
         convert(_write_image, images, options, f"pictures, {split}")
         labels = [Job(path, options.root / row.sem_seg_root / f"{image.stem}.tif", image) for image, path in pairs]
         convert(_write_labels, labels, options, f"label maps, {split}")
@@ -46,30 +54,79 @@ def prepare(options: Options) -> None:
             options=options,
             title=f"label maps, {split}",
         )
+        if pairs:
+            confirm(row.name, [image.target for image in images], options)
+
+
+def _find_release(root: Path) -> Path:
+    """Return the folder of the release, ``ADE20K_2021_17_01``.
+
+    Raises:
+        UserError: nothing of it is there, or the release of 2016 is.
+    """
+    usual = root / _RELEASE
+    base = usual if _is_release(usual) else elsewhere(root, _RELEASE, _is_release)
+    if base:
+        return base
+    for folder in (root / _FORMER, usual):
+        if folder.name == _FORMER and folder.is_dir() or (folder / "index_ade20k.mat").exists():
+            raise UserError(
+                f"{folder}: the release of 2016 and 2017 (index_ade20k.mat), whose label pictures count objects in "
+                f"another way; the 847 classes need {_RELEASE} (see datasets/README.md)"
+            )
+    present_splits({"ADE20K full": [usual / "images/ADE", usual / _INDEX]}, beside=[usual])
+    raise AssertionError("one of them is there")
+
+
+def _is_release(folder: Path) -> bool:
+    return (folder / _INDEX).is_file() or (folder / "images/ADE").is_dir()
+
+
+def _pictures(base: Path, options: Options) -> dict[str, list[Path]]:
+    """Return the pictures of each split."""
+    if (base / _INDEX).is_file():
+        return _indexed_pictures(base)
+    folder = base / "images/ADE"
+    logger.info("%s: missing; the pictures are those below %s", base / _INDEX, folder)
+    splits = {"train": [], "val": []}
+    for path in sorted(folder.rglob("*")):
+        if has_ending(path, ".jpg") and is_plain(path, folder):
+            splits[_split_of(path)].append(path)
+    for split, files in splits.items():
+        if files or not options.partial:
+            num_images = DATASETS[f"openvocab_ade20k_full_sem_seg_{split}"].num_images
+            check_count(folder / {"train": "training", "val": "validation"}[split], len(files), num_images, options)
+    if not any(splits.values()):
+        raise UserError(f"{folder}: holds no *.jpg; unpack the download again (see datasets/README.md)")
+    return splits
+
+
+def _split_of(path: Path) -> str:
+    return "val" if path.name.split("_")[1:2] == ["val"] else "train"
 
 
 def _existing_pairs(pictures: list[Path], options: Options) -> list[tuple[Path, Path]]:
     """Return picture and label picture where both are there."""
     if not pictures:
         return []
-    there = keep_existing([(path, path) for path in pictures], _INDEX.name, options)
-    return keep_existing([(path, path.with_name(f"{path.stem}_seg.png")) for path, _ in there], _INDEX.name, options)
+    there = keep_existing([(path, path) for path in pictures], _RELEASE, options)
+    return keep_existing([(path, path.with_name(f"{path.stem}_seg.png")) for path, _ in there], _RELEASE, options)
 
 
-def _indexed_pictures(options: Options) -> dict[str, list[Path]]:
+def _indexed_pictures(base: Path) -> dict[str, list[Path]]:
     """Return the pictures of each split that the index lists."""
-    path = options.root / _INDEX
+    path = base / _INDEX
     try:
         index = load_pickle(path)
         entries = list(zip(index["folder"], index["filename"], strict=True))
-        files = [options.root / folder / Path(name).name for folder, name in entries]
-        splits = {"train": [], "val": []}
-        for file in files:
-            splits["val" if file.name.split("_")[1] == "val" else "train"].append(file)
+        files = [base.parent / folder / Path(name).name for folder, name in entries]
     except (pickle.UnpicklingError, KeyError, TypeError, IndexError, ValueError, EOFError, AttributeError) as error:
         raise UserError(f"{path}: not the index of ADE20K: {error!r}; unpack the download again") from error
     if not files:
         raise UserError(f"{path}: lists no picture; unpack the download again")
+    splits = {"train": [], "val": []}
+    for file in files:
+        splits[_split_of(file)].append(file)
     return splits
 
 

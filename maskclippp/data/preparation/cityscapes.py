@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from maskclippp.data.annotations import read_label_map
+from maskclippp.data.annotations import check_labels, read_label_map
 from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.layouts import is_visible, refuse_misplaced
+from maskclippp.data.preparation.confirm import confirm
 from maskclippp.data.preparation.downloads import check_count, existing, present_splits
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
@@ -19,57 +21,79 @@ from maskclippp.data.preparation.panoptic import image_entry, make_panoptic_set,
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 _IGNORED = 255
 _FIRST_INSTANCE = 1000
 _NUM_LABELS = 34
 _LABELS, _INSTANCES, _TRAIN = "_gtFine_labelIds.png", "_gtFine_instanceIds.png", "_gtFine_labelTrainIds.png"
+_OUTLINES, _PICTURE = "_gtFine_polygons.json", "_leftImg8bit.png"
+_AGAIN = "unpack gtFine_trainvaltest.zip again"
 
 
 def prepare(options: Options) -> None:
     """Write ``*_labelTrainIds.png`` beside the label PNGs, and ``gtFine/cityscapes_panoptic_{train,val}`` with JSON.
 
+    Without ``*_labelIds.png`` the labels are taken from ``*_instanceIds.png``, which hold them as well.
+
     Raises:
         UserError: missing, broken or surplus files.
     """
     root = options.root / "cityscapes/gtFine"
-    splits = present_splits({split: [root / split] for split in ("val", "train")})
-    plans = {split: list(_stems(root / split, split, options)) for split in splits}
+    for split in ("val", "train"):
+        refuse_misplaced(options.root, f"cityscapes/leftImg8bit/{split}", _PICTURE, depth=1)
+        refuse_misplaced(options.root, f"cityscapes/gtFine/{split}", _INSTANCES, depth=1)
+    pictures = options.root / "cityscapes/leftImg8bit"
+    splits = present_splits({split: [root / split] for split in ("val", "train")}, beside=[pictures])
+    plans = {split: _stems(root / split, split, options) for split in splits}
     for split, stems in plans.items():
         _prepare_labels(stems, split, options)
         _prepare_panoptic(stems, root, split, options)
+        found = [_picture(stem, split, options) for stem in stems]
+        confirm(f"openvocab_cityscapes_fine_panoptic_{split}", found, options)
 
 
-def _stems(folder: Path, split: str, options: Options) -> Iterator[Path]:
-    """Yield ``<city>/<city>_<sequence>_<frame>`` of all pictures; each has label and instance ids."""
-    files = sorted(path for path in folder.glob(f"*/*{_LABELS}") if not path.name.startswith("."))
-    published = DATASETS[f"openvocab_cityscapes_fine_panoptic_{split}"].num_images
-    check_count(folder, len(files), published, options)
-    for path in files:
-        stem = path.with_name(path.name.removesuffix(_LABELS))
-        instances = path.with_name(f"{stem.name}{_INSTANCES}")
-        if not instances.exists():
-            raise UserError(f"{instances}: missing; unpack gtFine again")
-        yield stem
+def _stems(folder: Path, split: str, options: Options) -> list[Path]:
+    """Return ``<city>/<city>_<sequence>_<frame>`` of all pictures that have instance ids; labels follow from them."""
+    found = {
+        ending: {path.with_name(path.name.removesuffix(ending)) for path in folder.glob(f"*/*{ending}")}
+        for ending in (_LABELS, _INSTANCES, _OUTLINES)
+    }
+    instances = {stem for stem in found[_INSTANCES] if is_visible(stem)}
+    lacking = {stem for stem in found[_LABELS] | found[_OUTLINES] if is_visible(stem)} - instances
+    if lacking:
+        first = _named(min(lacking), _INSTANCES)
+        others = f"like {len(lacking)} of {len(lacking | instances)} of {folder}"
+        raise UserError(f"{first}: missing, {others}; labels or outlines alone do not tell objects apart: {_AGAIN}")
+    check_count(folder, len(instances), DATASETS[f"openvocab_cityscapes_fine_panoptic_{split}"].num_images, options)
+    return sorted(instances)
 
 
 def _named(stem: Path, ending: str) -> Path:
     return stem.with_name(f"{stem.name}{ending}")
 
 
+def _picture(stem: Path, split: str, options: Options) -> Path | None:
+    return existing(options.root / f"cityscapes/leftImg8bit/{split}/{stem.parent.name}/{stem.name}{_PICTURE}")
+
+
 def _prepare_labels(stems: list[Path], split: str, options: Options) -> None:
-    jobs = [Job(_named(stem, _LABELS), _named(stem, _TRAIN)) for stem in stems]
+    sources = [existing(_named(stem, _LABELS)) or _named(stem, _INSTANCES) for stem in stems]
+    derived = sum(path.name.endswith(_INSTANCES) for path in sources)
+    if derived:
+        logger.info("training ids, %s: %d of %d from instance ids, there are no label ids", split, derived, len(stems))
+    jobs = [Job(source, _named(stem, _TRAIN)) for source, stem in zip(sources, stems, strict=True)]
     convert(_write_labels, jobs, options, f"training ids, {split}")
-    images = options.root / "cityscapes/leftImg8bit" / split
-    files = [
-        LabelFile(job.target, existing(images / stem.parent.name / f"{stem.name}_leftImg8bit.png"))
-        for job, stem in zip(jobs, stems, strict=True)
-    ]
+    files = [LabelFile(job.target, _picture(stem, split, options)) for job, stem in zip(jobs, stems, strict=True)]
     num_classes = len(load_vocabulary("cityscapes_19"))
     verify(files, num_classes=num_classes, ignore_label=_IGNORED, options=options, title=f"training ids, {split}")
 
 
 def _write_labels(job: Job) -> None:
-    labels = read_label_map(job.source, num_classes=_NUM_LABELS)
+    labels = read_label_map(job.source)
+    if job.source.name.endswith(_INSTANCES):
+        labels = np.where(labels < _FIRST_INSTANCE, labels, labels // _FIRST_INSTANCE)
+    check_labels(labels, _NUM_LABELS, None, job.source)
     write_image(_training_ids()[labels].astype(np.uint8), job.target)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import COCO_OVS_PARTS, DATASETS
-from maskclippp.data.preparation.downloads import check_count, existing, keep_existing, list_files, present_splits
+from maskclippp.data.layouts import elsewhere, files_by_stem, holds, list_files, refuse_misplaced, source_folder
+from maskclippp.data.preparation.confirm import confirm
+from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image, write_json
 from maskclippp.data.vocabularies import load_vocabulary
@@ -30,7 +32,7 @@ _UNUSED_STUFF_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
 def prepare_semantic_from_panoptic(options: Options) -> None:
     """Write ``coco/panoptic_semseg_{train,val}2017``: class 0 to 132, 255 where no segment is.
 
-    Crowd segments count. Pixels whose id the JSON file does not list are 255.
+    Crowd segments count.
 
     Raises:
         UserError: missing, broken or surplus files.
@@ -38,9 +40,15 @@ def prepare_semantic_from_panoptic(options: Options) -> None:
     rows = {split: DATASETS[f"openvocab_coco_2017_{split}_panoptic_with_sem_seg"] for split in _SPLITS}
     root = options.root
     plans = {}
+    for row in rows.values():
+        refuse_misplaced(root, row.image_root, ".jpg")
+        refuse_misplaced(root, row.panoptic_root, ".png")
     # The JSON files of both splits come together, so they do not tell which split is wanted.
-    for split in present_splits({split: [root / row.panoptic_root] for split, row in rows.items()}):
+    lists = [root / row.panoptic_json for row in rows.values()]
+    beside = [*lists, *(path.with_name(f"panoptic_{split}2017.zip") for split, path in zip(rows, lists, strict=True))]
+    for split in present_splits({split: [root / row.panoptic_root] for split, row in rows.items()}, beside):
         row = rows[split]
+        _refuse_misplaced_lists(root, [root / row.panoptic_json])
         pairs = keep_existing(_panoptic_pngs(row, root), row.panoptic_json, options)
         check_count(root / row.panoptic_root, len(pairs), row.num_images, options)
         plans[split] = [Job(path, root / row.sem_seg_root / path.name, details) for details, path in pairs]
@@ -55,12 +63,15 @@ def prepare_stuff(options: Options) -> None:
         UserError: missing, broken or surplus files.
     """
     rows = {split: DATASETS[f"openvocab_coco_2017_{split}_stuff_sem_seg"] for split in _SPLITS}
-    sources = {split: options.root / f"coco/stuffthingmaps/{split}2017" for split in _SPLITS}
+    sources = {split: _stuff_maps(options.root, split) for split in _SPLITS}
     plans = {}
-    for split in present_splits({split: [folder] for split, folder in sources.items()}):
+    for row in rows.values():
+        refuse_misplaced(options.root, row.image_root, ".jpg")
+    beside = [options.root / row.image_root for row in rows.values()]
+    for split in present_splits({split: [folder] for split, folder in sources.items()}, beside):
         files, row = list_files(sources[split], ".png"), rows[split]
         check_count(sources[split], len(files), row.num_images, options)
-        plans[split] = [Job(path, options.root / row.sem_seg_root / path.name) for path in files]
+        plans[split] = [Job(path, options.root / row.sem_seg_root / f"{path.stem}.png") for path in files]
     for split, jobs in plans.items():
         _make(_write_stuff_labels, jobs, rows[split], options, f"COCO-Stuff, {split}2017")
 
@@ -74,6 +85,7 @@ def prepare_class_splits(options: Options) -> None:
         UserError: missing or broken files.
     """
     sources = {split: options.root / f"coco/annotations/instances_{split}2017.json" for split in _SPLITS}
+    _refuse_misplaced_lists(options.root, sources.values())
     for split in present_splits({split: [path] for split, path in sources.items()}):
         rows = [DATASETS[f"coco_instance_{split}_{part}"] for part in COCO_OVS_PARTS]
         todo = [row for row in rows if options.overwrite or not (options.root / row.instances_json).exists()]
@@ -85,13 +97,28 @@ def prepare_class_splits(options: Options) -> None:
             logger.info("%s: %s", target.name, "made" if row in todo else "is there")
 
 
+def _refuse_misplaced_lists(root: Path, files: Iterable[Path]) -> None:
+    for file in files:
+        found = None if file.exists() else elsewhere(root, file.relative_to(root), Path.is_file)
+        if found:
+            raise UserError(f"{file}: missing, but there is {found}; move it to {file.parent}")
+
+
 def _make(function: Callable[[Job], None], jobs: list[Job], row: DatasetRow, options: Options, title: str) -> None:
     """Write label maps and check them."""
     convert(function, jobs, options, title)
-    images = options.root / row.image_root
-    files = [LabelFile(job.target, existing(images / f"{job.target.stem}.jpg")) for job in jobs]
+    pictures = files_by_stem(options.root / row.image_root, ".jpg")
+    files = [LabelFile(job.target, pictures.get(job.target.stem)) for job in jobs]
     num_classes = len(load_vocabulary(row.vocabulary))
     verify(files, num_classes=num_classes, ignore_label=_IGNORED, options=options, title=title)
+    confirm(row.name, [file.image for file in files], options)
+
+
+def _stuff_maps(root: Path, split: str) -> Path:
+    """Return the folder of COCO-Stuff's pixel maps; its archive has the folder names of the pictures."""
+    found = source_folder(root, f"coco/stuffthingmaps/{split}2017", ".png")
+    beside_pictures = root / f"coco/{split}2017"
+    return beside_pictures if not found.exists() and holds(beside_pictures, ".png") else found
 
 
 def _panoptic_pngs(row: DatasetRow, root: Path) -> list[tuple[dict[int, int], Path]]:
@@ -116,6 +143,12 @@ def _panoptic_pngs(row: DatasetRow, root: Path) -> list[tuple[dict[int, int], Pa
 def _write_labels_of_segments(job: Job) -> None:
     ids = read_panoptic_ids(job.source)
     present, position = np.unique(ids, return_inverse=True)
+    unknown = [segment for segment in present.tolist() if segment and segment not in job.details]
+    if unknown:
+        raise UserError(
+            f"{job.source}: segment {unknown[0]} and {len(unknown) - 1} others are not in the JSON file; "
+            "unpack both again"
+        )
     classes = np.array([job.details.get(segment, _IGNORED) for segment in present.tolist()], dtype=np.uint8)
     write_image(classes[position.reshape(ids.shape)], job.target)
 

@@ -9,20 +9,23 @@ from typing import Any
 
 from maskclippp.data.preparation.options import Options
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import read_text
 
 logger = logging.getLogger(__name__)
 
-_SEE = "see datasets/README.md"
+SEE = "see datasets/README.md"
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
-def present_splits(needed: Mapping[str, Sequence[Path]]) -> list[str]:
+def present_splits(needed: Mapping[str, Sequence[Path]], beside: Sequence[Path] = ()) -> list[str]:
     """Return the splits of which all inputs exist; one with none is skipped.
 
     Args:
         needed: split -> its files and folders.
+        beside: what else of the download the message tells of if it is there.
 
     Raises:
-        UserError: a split has some of its inputs only, or no split has any.
+        UserError: a split has some of its inputs only, or no split has any; tells all that are missing.
     """
     found, absent = [], []
     for split, paths in needed.items():
@@ -30,20 +33,20 @@ def present_splits(needed: Mapping[str, Sequence[Path]]) -> list[str]:
         if len(missing) == len(paths):
             absent.append(split)
         elif missing:
-            raise UserError(f"{missing[0]}: missing, the rest of '{split}' is there; finish the download ({_SEE})")
+            rest = [path for path in paths if path not in missing]
+            there = f"the rest of '{split}' is there" if len(missing) == 1 else f"of '{split}' there is {_listed(rest)}"
+            raise UserError(f"{_missing(missing)}, {there}; finish the download ({SEE})")
         else:
             found.append(split)
     if not found:
-        first = next(iter(needed.values()))[0]
-        raise UserError(f"{first}: missing, and nothing else to prepare is there; download it first ({_SEE})")
+        first = next(iter(needed.values()))
+        there = [path for path in beside if path.exists()]
+        if there:
+            raise UserError(f"{_missing(first)}, although {_listed(there)} is there; finish the download ({SEE})")
+        raise UserError(f"{first[0]}: missing, and nothing else to prepare is there; download it first ({SEE})")
     for split in absent:
         logger.info("%s: not downloaded, skipped", split)
     return found
-
-
-def list_files(folder: Path, ending: str) -> list[Path]:
-    """Return the files of a folder whose name ends so, sorted; hidden ones are left out."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
 
 
 def check_count(folder: Path, found: int, published: int, options: Options) -> None:
@@ -53,7 +56,7 @@ def check_count(folder: Path, found: int, published: int, options: Options) -> N
         UserError: none at all; or not the published number, unless a part is accepted.
     """
     if not found:
-        raise UserError(f"{folder}: holds none of the files that it should; unpack the download again ({_SEE})")
+        raise UserError(f"{folder}: holds none of the files that it should; unpack the download again ({SEE})")
     if published and found != published and not options.partial:
         advice = "finish the download" if found < published else "remove what does not belong to it"
         raise UserError(
@@ -96,14 +99,23 @@ def read_stems(path: Path) -> list[str]:
     Raises:
         UserError: unreadable or empty file, or a name that is more than a name.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    lines = read_text(path).splitlines()
     stems = [line.split()[0] for line in lines if line.strip()]
     if not stems:
-        raise UserError(f"{path}: lists no picture; download it again ({_SEE})")
+        raise UserError(f"{path}: lists no picture; download it again ({SEE})")
     wrong = next((stem for stem in stems if Path(stem).name != stem), None)
     if wrong:
         raise UserError(f"{path}: {wrong!r} is not a file name without suffix")
     return stems
+
+
+def _missing(paths: Sequence[Path]) -> str:
+    first, *others = paths
+    archives = (first.with_name(f"{first.name}{ending}") for ending in _ARCHIVES)
+    packed = next((path for path in archives if path.exists()), None)
+    also = f", and so {'are' if len(others) > 1 else 'is'} {_listed(others)}" if others else ""
+    return f"{first}: missing{f' ({packed.name} is not unpacked)' if packed else ''}{also}"
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +14,19 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from maskclippp.data.annotations import read_json, read_label_map
+from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits, read_stems
+from maskclippp.data.layouts import files_by_stem, source_folder
+from maskclippp.data.preparation.confirm import confirm
+from maskclippp.data.preparation.downloads import SEE, check_count, keep_existing, present_splits, read_stems
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_picture, lookup, verify, write_image
+from maskclippp.data.preparation.voc_maps import read_voc_map
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _SPLITS = ("train", "val")
 _VOC, _CONTEXT = Path("VOCdevkit/VOC2012"), Path("VOCdevkit/VOC2010")
@@ -46,17 +52,52 @@ def prepare_voc(options: Options) -> None:
     Raises:
         UserError: missing, broken or surplus files.
     """
-    root = options.root / _VOC
-    lists = {split: root / f"ImageSets/Segmentation/{split}.txt" for split in _SPLITS}
+    root = _voc_root(options.root, _VOC, "SegmentationClass", ".png")
     shared = [root / "JPEGImages", root / "SegmentationClass"]
+    lists = root / "ImageSets/Segmentation"
+    present_splits({"PASCAL VOC 2012": [*shared, lists]})
+    maps = files_by_stem(root / "SegmentationClass", ".png")
     plans = []
-    for split in present_splits({split: [path, *shared] for split, path in lists.items()}):
-        maps = {stem: root / f"SegmentationClass/{stem}.png" for stem in read_stems(lists[split])}
+    for split, stems in _voc_stems(lists, maps).items():
+        sources = {stem: maps.get(stem, root / f"SegmentationClass/{stem}.png") for stem in stems}
         for name, function in (("pascal21", _write_voc_21), ("pascal20", _write_voc_20)):
             row = DATASETS[f"openvocab_{name}_sem_seg_{split}"]
-            plans.append(_plan(row, function, maps, root / "JPEGImages", options))
+            plans.append(_plan(row, function, sources, root / "JPEGImages", options))
     for plan in plans:
         _make(plan, options)
+
+
+def _voc_root(root: Path, usual: Path, part: str, ending: str) -> Path:
+    """Return the folder of a VOC year that holds files in one of its folders; the usual one if none does."""
+    return source_folder(root, usual / part, ending).parent
+
+
+def _voc_stems(lists: Path, maps: Collection[str]) -> dict[str, list[str]]:
+    """Return the pictures of each split.
+
+    One list that is missing is what the other leaves of ``trainval.txt``, or else of the label maps, which are those of
+    both splits.
+
+    Raises:
+        UserError: both lists are missing, or one cannot be read.
+    """
+    paths = {split: lists / f"{split}.txt" for split in _SPLITS}
+    found = {split: read_stems(path) for split, path in paths.items() if path.exists()}
+    if not found:
+        raise UserError(
+            f"{paths['train']}: missing, and so is {paths['val']}; without them nothing tells the splits apart, "
+            f"finish the download ({SEE})"
+        )
+    for split in paths.keys() - found.keys():
+        whole = lists / "trainval.txt"
+        known = set(next(iter(found.values())))
+        everything = read_stems(whole) if whole.exists() else sorted(maps)
+        found[split] = [stem for stem in everything if stem not in known]
+        origin = whole.name if whole.exists() else "SegmentationClass"
+        logger.info("%s: missing; '%s' is the %d others of %s", paths[split], split, len(found[split]), origin)
+        if not found[split]:
+            raise UserError(f"{paths[split]}: missing, and {origin} has no others; finish the download ({SEE})")
+    return {split: found[split] for split in _SPLITS}
 
 
 def prepare_context_59(options: Options) -> None:
@@ -80,7 +121,7 @@ def prepare_context_459(options: Options) -> None:
 
 
 def _prepare_context(name: str, function: Callable[[Job], None], options: Options) -> None:
-    root = options.root / _CONTEXT
+    root = _voc_root(options.root, _CONTEXT, "trainval", ".mat")
     present_splits({"PASCAL Context": [root / "JPEGImages", root / "trainval"]})
     plans = []
     for split in _SPLITS:
@@ -123,7 +164,10 @@ def _plan(
     row: DatasetRow, function: Callable[[Job], None], maps: dict[str, Path], images: Path, options: Options
 ) -> _Plan:
     """Look for the pictures and label maps of a split, given as {stem: label map}; nothing is written."""
-    pictures = dict(keep_existing([(stem, images / f"{stem}.jpg") for stem in maps], row.name, options))
+    found = files_by_stem(images, ".jpg")
+    pictures = dict(
+        keep_existing([(stem, found.get(stem, images / f"{stem}.jpg")) for stem in maps], row.name, options)
+    )
     sources = keep_existing([(stem, maps[stem]) for stem in pictures], row.name, options)
     check_count(sources[0][1].parent, len(sources), row.num_images, options)
     target = options.root / row.image_root
@@ -145,19 +189,16 @@ def _make(plan: _Plan, options: Options) -> None:
         options=options,
         title=row.name,
     )
+    confirm(row.name, [copy.target for copy in plan.copies], options)
 
 
 def _write_voc_21(job: Job) -> None:
-    write_image(_read_voc(job.source).astype(np.uint8), job.target)
+    write_image(read_voc_map(job.source).astype(np.uint8), job.target)
 
 
 def _write_voc_20(job: Job) -> None:
-    labels = (_read_voc(job.source) - 1).astype(np.uint8)  # background 0 becomes 255
+    labels = (read_voc_map(job.source) - 1).astype(np.uint8)  # background 0 becomes 255
     write_image(np.where(labels == _VOID - 1, np.uint8(_VOID), labels), job.target)
-
-
-def _read_voc(path: Path) -> np.ndarray:
-    return read_label_map(path, num_classes=21, ignore_label=_VOID)
 
 
 def _write_context_59(job: Job) -> None:

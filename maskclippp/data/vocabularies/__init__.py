@@ -1,19 +1,22 @@
 """Class lists with synonyms, sentence templates, and what counts as seen in training."""
 
+from .matching import comparable_names, same_to_encoder, seen_classes, spelling_notes
 from .vocabulary import (
     Vocabulary,
     builtin_vocabularies,
     load_vocabulary,
     parse_class_list,
-    seen_classes,
     split_synonyms,
 )
 
 __all__ = [
     "Vocabulary",
     "builtin_vocabularies",
+    "comparable_names",
     "load_vocabulary",
     "parse_class_list",
+    "same_to_encoder",
     "seen_classes",
+    "spelling_notes",
     "split_synonyms",
 ]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
 
+from maskclippp.data.vocabularies.matching import same_to_encoder, seen_classes
+from maskclippp.data.vocabularies.templates import get_templates
 from maskclippp.data.vocabularies.vocabulary import (
     Vocabulary,
+    builtin_vocabularies,
     find_vocabulary,
     parse_class_list,
     read_text,
     scan_vocabulary,
-    seen_classes,
     split_synonyms,
 )
 from maskclippp.utils.errors import UserError
+from maskclippp.utils.open_clip_models import create_tokenizer
 
 SHOWN = 5
+TOKENIZER, TEMPLATES = "ViT-B-16", "t14"
+"""What names are read with: CLIP's tokens, 77 for a sentence, are those of all models of the published configs."""
 
 
 @dataclass
@@ -61,7 +67,8 @@ def read_classes(name_or_path: str) -> Vocabulary:
     Raises:
         UserError: it cannot be used; with all problems of a ``.tsv`` file.
     """
-    report = check_vocabulary(name_or_path)
+    report = VocabularyReport(name_or_path)
+    _read(name_or_path, report)
     if report.vocabulary is None:
         raise UserError("; ".join(report.problems))
     return report.vocabulary
@@ -81,6 +88,7 @@ def check_vocabulary(name_or_path: str, num_classes: int | None = None) -> Vocab
         report.problems.append(str(error))
     if report.vocabulary is not None:
         _check_names(report.vocabulary, report)
+        _check_tokens(report.vocabulary, report)
         if num_classes not in (None, len(report.vocabulary)):
             report.problems.append(f"{len(report.vocabulary)} classes, expected {num_classes}")
     return report
@@ -94,8 +102,8 @@ def compare_with(vocabulary: Vocabulary, trained: Vocabulary) -> tuple[list[str]
 
 
 def _read(name_or_path: str, report: VocabularyReport) -> None:
-    path = Path(name_or_path).expanduser()
-    report.is_list = path.suffix != ".tsv" and path.is_file()
+    path = Path(os.path.expanduser(name_or_path))
+    report.is_list = path.suffix != ".tsv" and os.path.isfile(path)
     if not report.is_list:
         report.vocabulary, report.problems = scan_vocabulary(find_vocabulary(name_or_path))
         return
@@ -114,14 +122,24 @@ def _check_names(vocabulary: Vocabulary, report: VocabularyReport) -> None:
     repeated = [names[0] for names in vocabulary.names if len(set(names)) < len(names)]
     if repeated:
         report.notes.append(f"a name is repeated, and counts twice, within {_some(repeated)}")
-    owners = Counter(name for names in vocabulary.names for name in dict.fromkeys(names))
-    shared = [name for name, count in owners.items() if count > 1]
-    if shared:
-        report.notes.append(f"names of several classes, which cannot be told apart by them: {_some(shared)}")
-    first, last = min(vocabulary.ids), max(vocabulary.ids)
-    gaps = sorted(set(range(first, last + 1)) - set(vocabulary.ids))
+    _note_gaps(sorted(vocabulary.ids), report)
+
+
+def _note_gaps(ids: list[int], report: VocabularyReport) -> None:
+    """Ids that are not used. There may be billions between two that are."""
+    gaps = ids[-1] - ids[0] + 1 - len(ids)
     if gaps:
-        report.notes.append(f"{len(gaps)} ids between {first} and {last} are unused: {_some(map(str, gaps))}")
+        unused = (number for one, other in pairwise(ids) for number in range(one + 1, other))
+        first = ", ".join(map(str, islice(unused, SHOWN)))
+        more = f" and {gaps - SHOWN} more" if gaps > SHOWN else ""
+        report.notes.append(f"{gaps} ids between {ids[0]} and {ids[-1]} are unused: {first}{more}")
+
+
+def _check_tokens(vocabulary: Vocabulary, report: VocabularyReport) -> None:
+    """Names that are the same to CLIP. Published vocabularies have classes that never win, and stay as they are."""
+    same = same_to_encoder(vocabulary.names, create_tokenizer(TOKENIZER), get_templates(TEMPLATES))
+    published = report.name in builtin_vocabularies()
+    (report.problems if same.hidden and not published else report.notes).extend(same.lines())
 
 
 def _some(names: Iterable[str]) -> str:

@@ -6,13 +6,16 @@ File format (``<name>.tsv``, UTF-8): lines starting with ``#`` are comments; eve
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskclippp.utils import files
 from maskclippp.utils.errors import UserError, did_you_mean
 
+MAX_ID_DIGITS = 18
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -99,20 +102,14 @@ def read_text(path: Path) -> str:
         UserError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read vocabulary {path}: {error}") from error
+        return files.read_text(path)
+    except UserError as error:
+        raise UserError(f"cannot read vocabulary {error}") from None
 
 
 def split_synonyms(entry: str) -> list[str]:
     """Split a class entry at its commas; one blank after a comma is dropped, everything else is kept as written."""
     return entry.replace(", ", ",").split(",")
-
-
-def seen_classes(test_entries: Sequence[str], train_entries: Sequence[str]) -> list[bool]:
-    """Tell for each test class whether one of its synonyms is, letter by letter, a synonym of a training class."""
-    trained = {synonym for entry in train_entries for synonym in split_synonyms(entry)}
-    return [not trained.isdisjoint(split_synonyms(entry)) for entry in test_entries]
 
 
 def parse_class_list(classes: str | Iterable[str]) -> list[str]:
@@ -166,7 +163,7 @@ def find_vocabulary(name_or_path: str) -> Path:
         UserError: neither a path nor the name of a shipped vocabulary.
     """
     if name_or_path.endswith(".tsv") or "/" in name_or_path:
-        return Path(name_or_path).expanduser()
+        return Path(os.path.expanduser(name_or_path))
     valid = builtin_vocabularies()
     if name_or_path not in valid:
         raise UserError(f"no vocabulary is called '{name_or_path}'{did_you_mean(name_or_path, valid)}")
@@ -178,8 +175,10 @@ def _parse_line(line: str, where: str) -> tuple[int, bool, tuple[str, ...]]:
     if len(fields) != 3:
         raise UserError(f"{where}: {len(fields)} tab-separated fields, expected 3 (id, thing|stuff, names)")
     class_id, kind, names = fields
-    if not re.fullmatch(r"\d+", class_id):
+    if not re.fullmatch(r"[0-9]+", class_id):
         raise UserError(f"{where}: id {class_id!r} is not a whole number")
+    if len(class_id) > MAX_ID_DIGITS:
+        raise UserError(f"{where}: id {class_id[:20]}... has {len(class_id)} digits, at most {MAX_ID_DIGITS} are read")
     if kind not in ("thing", "stuff"):
         raise UserError(f"{where}: {kind!r} is neither 'thing' nor 'stuff'")
     synonyms = tuple(split_synonyms(names))

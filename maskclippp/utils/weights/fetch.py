@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from ..errors import UserError
@@ -28,7 +29,7 @@ def fetch(file: WeightFile, *, path: str | Path = "", url: str = "") -> Path:
     if file.clip and not url:
         return find_clip_weights(*file.clip).fetch()
     path = Path(path or file.place)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     if not (url or file.url or file.drive_id):
         raise UserError(f"{file.name} ({file.note}) has no known address: get it from their page and put it at {path}")
@@ -46,5 +47,5 @@ def ensure_weights(path: str | Path) -> Path:
         UserError: see :func:`fetch`.
     """
     local = Path(resolve(str(path)))
-    known = None if local.is_file() else known_file(local)
+    known = None if os.path.exists(local) else known_file(local)
     return local if known is None else fetch(known, path=local)

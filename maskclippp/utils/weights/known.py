@@ -23,7 +23,8 @@ class WeightFile:
         clip: of an open_clip model, the architecture and the tag.
         url: web address.
         drive_id: id on Google Drive.
-        hash_prefix: first hexadecimal digits of its MD5 or SHA-256, as its publisher writes them into the name.
+        hash_prefix: first hexadecimal digits of its MD5 or SHA-256 (all, where its publisher tells them), as they stand
+            in the name.
         about_bytes: size estimated from the published key list in float32; None: unknown.
     """
 

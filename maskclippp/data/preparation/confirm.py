@@ -1,0 +1,46 @@
+"""The end of a preparation: the finished dataset is read as ``tools/check_datasets.py`` reads it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskclippp.data.datasets.loaders import load_records
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.data.image_size import image_size_hw
+from maskclippp.data.inspection.scan import check_annotations
+from maskclippp.data.preparation.options import Options
+from maskclippp.utils.parallel import run_all
+
+logger = logging.getLogger(__name__)
+
+
+def confirm(name: str, pictures: Sequence[Path | None], options: Options) -> None:
+    """Load a dataset and check segments and outlines; label maps are checked where they are made.
+
+    Nothing is done as long as pictures are missing, which may be downloaded later.
+
+    Args:
+        name: the dataset.
+        pictures: the picture of each of its annotations, None for those that are not there.
+        options: choices.
+
+    Raises:
+        UserError: the dataset cannot be loaded, or a segment or outline is wrong.
+    """
+    absent = sum(path is None for path in pictures)
+    if absent:
+        logger.info(
+            "%s: %d of %d pictures are not there yet; look with tools/check_datasets.py when they are",
+            *(name, absent, len(pictures)),
+        )
+        return
+    records = load_records(DATASETS[name], str(options.root))
+    if "pan_seg_file_name" in records[0] or "annotations" in records[0]:
+        run_all(_check, records, workers=options.workers, title=f"checking {name}")
+
+
+def _check(record: dict[str, Any]) -> None:
+    check_annotations(record, image_size_hw(record["file_name"]))
