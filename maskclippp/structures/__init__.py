@@ -20,6 +20,7 @@ __all__ = [
     "ImageBatch",
     "ImageTransform",
     "MaskPrediction",
+    "MaskRules",
     "MaskSet",
     "MaskTile",
     "ParameterRule",
