@@ -94,7 +94,7 @@ class SetCriterion(nn.Module):
         mask_embeddings: Tensor,
         mask_features: Tensor,
         targets: MaskTargets,
-        divisors: Mapping[str, float] | None = None,
+        divisors: Mapping[str, float | Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return weighted losses: loss_ce, loss_mask, loss_dice of the last prediction, with suffix _i of the others.
 
@@ -109,6 +109,8 @@ class SetCriterion(nn.Module):
         """
         if divisors is None:
             divisors = self.divisors([len(labels) for labels in targets.labels], class_logits.shape[2])
+        # Without a mask the sums are 0. On the device: it may be a tensor there that the host is not to wait for.
+        masks = torch.as_tensor(divisors["masks"], device=mask_features.device).clamp(min=1.0)
         if not self.deep_supervision:
             class_logits, mask_embeddings = class_logits[-1:], mask_embeddings[-1:]
         with torch.autocast(mask_features.device.type, enabled=False):
@@ -127,8 +129,8 @@ class SetCriterion(nn.Module):
             mask_loss, dice_loss = self.mask_losses(mask_embeddings, mask_features, targets, pairs)
             losses = {
                 "loss_ce": self.weights.label * self.label_losses(class_logits, targets, pairs) / divisors["labels"],
-                "loss_mask": self.weights.mask * mask_loss / max(divisors["masks"], 1.0),
-                "loss_dice": self.weights.dice * dice_loss / max(divisors["masks"], 1.0),
+                "loss_mask": self.weights.mask * mask_loss / masks,
+                "loss_dice": self.weights.dice * dice_loss / masks,
             }
         last = len(class_logits) - 1
         return {

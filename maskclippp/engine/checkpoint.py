@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer as _Checkpointer
-from torch import nn
 
+from maskclippp.methods import Method
 from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
 from maskclippp.utils.dist import broadcast_object
 from maskclippp.utils.errors import UserError
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 class Checkpointer(_Checkpointer):
     """fvcore's checkpointer with tensors-only reading, atomic writing and clear words about what does not fit.
 
-    A model that has ``checkpoint_prefixes`` gets only the state-dict entries under them saved, and only those count as
-    missing when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights. One
-    that has ``adapt_checkpoint`` brings the entries of a file to its own names first.
+    Only the state-dict entries under the method's ``checkpoint_prefixes`` are saved, and only those count as missing
+    when a file lacks them: the rest (frozen CLIP, mask generator) comes from its own pre-trained weights. The method
+    brings the entries of a file to its own names first.
 
     Args:
         for_evaluation: refuse weights of other sizes than the model's; training may begin from them, as from those of
@@ -37,7 +37,7 @@ class Checkpointer(_Checkpointer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Method,
         save_dir: str = "",
         *,
         save_to_disk: bool = True,
@@ -46,7 +46,7 @@ class Checkpointer(_Checkpointer):
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.for_evaluation = for_evaluation
-        self.prefixes: tuple[str, ...] = getattr(self.model, "checkpoint_prefixes", ("",))
+        self.prefixes = model.checkpoint_prefixes
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``save_dir/NAME.pth``, then name it in ``last_checkpoint``; a kill in between leaves the older one."""
@@ -112,8 +112,7 @@ class Checkpointer(_Checkpointer):
         return checkpoint
 
     def _fill(self, path: str, weights: dict[str, torch.Tensor], *, all_must_fit: bool) -> None:
-        if hasattr(self.model, "adapt_checkpoint"):
-            weights = self.model.adapt_checkpoint(weights)
+        weights = self.model.adapt_checkpoint(weights)
         state = self.model.state_dict()
         fit = compare_keys(state, weights, is_needed=lambda key: key.startswith(self.prefixes))
         if not fit.matched:

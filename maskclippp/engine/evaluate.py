@@ -7,23 +7,24 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.evaluation import print_csv_format
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.utils import comm
-from torch import nn
 
 from maskclippp.data.datasets import get_dataset, get_metadata
 from maskclippp.evaluation.build import build_evaluator_from_cfg
 from maskclippp.evaluation.domains import domain_means
 from maskclippp.evaluation.similarity import text_similarity
-from maskclippp.methods.tta import MaskLabeller, SemanticTTA
-from maskclippp.structures import TextBank
+from maskclippp.inference import TaskInference
+from maskclippp.methods import AugmentedLabeller, Labeller, Method
+from maskclippp.structures import PreparedVocabulary
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 
@@ -36,34 +37,12 @@ Results = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class OpenVocabularyModel(Protocol):
-    """A model whose test vocabulary can be changed."""
-
-    def set_metadata(self, metadata: Any) -> None:
-        """Take the class names of a dataset."""
-
-    def prepare_inference(self) -> None:
-        """Do what all ranks do together before the first image."""
-
-    def return_label_maps(self) -> None:
-        """Let inference return label maps instead of the scores of all classes; our evaluators take both."""
-
-
-@runtime_checkable
-class HasTextBank(Protocol):
-    """A model that knows its test vocabulary by text embeddings."""
-
-    def test_bank(self) -> TextBank:
-        """Return the text bank of the test vocabulary."""
-
-
-def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Results:
+def evaluate(cfg: CfgNode, method: Method, *, augmented: bool = False) -> Results:
     """Evaluate on every dataset of DATASETS.TEST and print the results as copypaste lines.
 
     Args:
         cfg: configuration.
-        model: returns one dict of results per record.
+        method: nothing in it changes.
         augmented: evaluate semantic segmentation once more with test-time augmentation (TEST.AUG); the task of these
             results is called "sem_seg_TTA".
 
@@ -76,22 +55,22 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Resu
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty; name the test dataset there")
+    tasks = TaskInference.from_config(cfg, label_maps=True)
     if augmented:
-        _check_augmentation(cfg, model)
+        _check_augmentation(tasks)
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
-    weights = weights_hash(model) if cfg.TEST.SAVE_STATE_SECONDS else ""
+    weights = weights_hash(method) if cfg.TEST.SAVE_STATE_SECONDS else ""
     results: Results = {}
     for name in cfg.DATASETS.TEST:
-        records = get_dataset(name)
-        if isinstance(model, OpenVocabularyModel):
-            model.set_metadata(get_metadata(name))
-            model.prepare_inference()
-            model.return_label_maps()
-        similarity = _similarity(cfg, model)
-        found = _evaluate_one(cfg, model, name, records, folder, weights, similarity)
+        evaluation = _Evaluation(cfg, method, name, get_dataset(name), weights)
+        prepared = method.prepare(get_metadata(name), only_masks=tasks.segmentor_only, spread=True)
+        similarity = _similarity(cfg, method, prepared)
+        found = evaluation.run(Labeller(method, prepared, tasks), folder, similarity)
         if augmented:
-            only_semantic, tta = _augmentation(cfg, model)
-            scores = _evaluate_one(only_semantic, tta, name, records, f"{folder}_TTA", weights, similarity)
+            only_semantic = _only_semantic(cfg)
+            label_maps = TaskInference.from_config(only_semantic, label_maps=True)
+            labeller = AugmentedLabeller(method, prepared, label_maps, DatasetMapperTTA(cfg))
+            scores = replace(evaluation, cfg=only_semantic).run(labeller, f"{folder}_TTA", similarity)
             found |= {f"{task}_TTA": values for task, values in scores.items()}
         if comm.is_main_process():
             results[name] = found
@@ -111,22 +90,25 @@ def _write(folder: str, results: Results) -> None:
         temporary.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
 
 
-def _evaluate_one(
-    cfg: CfgNode,
-    model: nn.Module,
-    name: str,
-    records: list[Record],
-    folder: str,
-    weights: str,
-    similarity: np.ndarray | None,
-) -> Results:
-    # The name of a dataset may be a path; its folder must not leave the output.
-    output = os.path.join(folder, name.strip("./~").replace("/", "_"))
-    seconds = cfg.TEST.SAVE_STATE_SECONDS
-    evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
-    same = identity(cfg, weights, records, vocabularies(cfg, name)) if seconds else ""
-    progress = Progress(output, same, seconds)
-    return run_inference(model, partial(build_test_loader, cfg, records), evaluator, progress)
+@dataclass(frozen=True)
+class _Evaluation:
+    """One dataset, and what identifies a state of its evaluation."""
+
+    cfg: CfgNode
+    method: Method
+    name: str
+    records: list[Record]
+    weights: str
+
+    def run(self, label: Labeller | AugmentedLabeller, folder: str, similarity: np.ndarray | None) -> Results:
+        """Show the results of all pictures to the dataset's evaluators."""
+        # The name of a dataset may be a path; its folder must not leave the output.
+        output = os.path.join(folder, self.name.strip("./~").replace("/", "_"))
+        seconds = self.cfg.TEST.SAVE_STATE_SECONDS
+        evaluator = build_evaluator_from_cfg(self.cfg, self.name, output, similarity)
+        same = identity(self.cfg, self.weights, self.records, vocabularies(self.cfg, self.name)) if seconds else ""
+        load = partial(build_test_loader, self.cfg, self.records)
+        return run_inference(label, self.method, load, evaluator, Progress(output, same, seconds))
 
 
 def vocabularies(cfg: CfgNode, name: str) -> dict[str, Any]:
@@ -136,23 +118,22 @@ def vocabularies(cfg: CfgNode, name: str) -> dict[str, Any]:
     return {**get_metadata(name).as_dict(), "seen in training": seen}
 
 
-def _check_augmentation(cfg: CfgNode, model: nn.Module) -> None:
+def _check_augmentation(tasks: TaskInference) -> None:
     """Raise UserError, before anything is evaluated, if TEST.AUG has nothing to augment."""
-    switch_off = "set TEST.AUG.ENABLED False"
-    if not isinstance(model, MaskLabeller):
-        raise UserError(f"TEST.AUG needs a model that labels masks, not a {type(model).__name__}; {switch_off}")
-    for name in ("SEGMENTOR_ONLY", "MASK_ACC"):
-        if cfg.MODEL.MASKCLIPPP.TEST[name]:
-            raise UserError(f"TEST.AUG is for label maps; MODEL.MASKCLIPPP.TEST.{name} makes none; {switch_off}")
+    for name, on in (("SEGMENTOR_ONLY", tasks.segmentor_only), ("MASK_ACC", tasks.mask_accuracy)):
+        if on:
+            raise UserError(
+                f"TEST.AUG is for label maps; MODEL.MASKCLIPPP.TEST.{name} makes none; set TEST.AUG.ENABLED False"
+            )
 
 
-def _augmentation(cfg: CfgNode, model: MaskLabeller) -> tuple[CfgNode, SemanticTTA]:
-    """The config of an evaluation of label maps only, and the model that sees every picture several times."""
+def _only_semantic(cfg: CfgNode) -> CfgNode:
+    """The config of an evaluation of label maps only."""
     cfg = cfg.clone()
     cfg.defrost()
     tasks = cfg.MODEL.MASK_FORMER.TEST
     tasks.SEMANTIC_ON, tasks.PANOPTIC_ON, tasks.INSTANCE_ON = True, False, False
-    return cfg, SemanticTTA(model, DatasetMapperTTA(cfg))
+    return cfg
 
 
 def _print(name: str, results: Results) -> None:
@@ -160,13 +141,13 @@ def _print(name: str, results: Results) -> None:
     print_csv_format(results)
 
 
-def _similarity(cfg: CfgNode, model: nn.Module) -> np.ndarray | None:
+def _similarity(cfg: CfgNode, method: Method, prepared: PreparedVocabulary) -> np.ndarray | None:
     """The similarity of the test classes' names, if it is wanted."""
     if not cfg.TEST.SIMILARITY_SCORES:
         return None
-    if not isinstance(model, HasTextBank):
-        raise UserError(f"TEST.SIMILARITY_SCORES: a {type(model).__name__} has no text embeddings; switch it off")
-    bank = model.test_bank()
+    bank = prepared.bank
+    if bank is None:
+        raise UserError(f"TEST.SIMILARITY_SCORES: a {type(method).__name__} has no text embeddings here; switch it off")
     return text_similarity(bank.embeddings, bank.class_index, bank.num_classes)
 
 

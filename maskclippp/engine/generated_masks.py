@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from torch import nn
 
 from maskclippp.data.datasets import get_dataset, get_metadata, register_all
 from maskclippp.evaluation.mask_writer import MaskWriter
+from maskclippp.inference import TaskInference
+from maskclippp.methods import Labeller, Method, build_method
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import setup_logging
 
 from .checkpoint import Checkpointer
-from .evaluate import OpenVocabularyModel, vocabularies
+from .evaluate import vocabularies
 from .inference import run_inference
 from .loader import build_test_loader
-from .main import build_architecture
 from .progress import Progress, identity, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -34,21 +34,21 @@ def run(cfg: CfgNode, out: str) -> None:
     """
     setup_logging(cfg.OUTPUT_DIR, comm.get_rank())
     register_all()
-    model = build_architecture(cfg)
+    method = build_method(cfg)
     if cfg.MODEL.WEIGHTS:
-        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
-    write_generated_masks(cfg, model, out)
+        Checkpointer(method, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
+    write_generated_masks(cfg, method, out)
 
 
 @torch.no_grad()
-def write_generated_masks(cfg: CfgNode, model: nn.Module, out: str | Path) -> list[Path]:
+def write_generated_masks(cfg: CfgNode, method: Method, out: str | Path) -> list[Path]:
     """Write the masks of every dataset of DATASETS.TEST to ``<out>/<dataset>.json``.
 
     Several processes share the work; one that was killed goes on where it was (TEST.SAVE_STATE_SECONDS).
 
     Args:
-        cfg: with MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY on, so that the model returns masks only.
-        model: built from ``cfg``.
+        cfg: configuration.
+        method: built from ``cfg``.
         out: folder for the files; made if missing.
 
     Returns:
@@ -59,17 +59,17 @@ def write_generated_masks(cfg: CfgNode, model: nn.Module, out: str | Path) -> li
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty; name the dataset to make masks for there")
-    weights = weights_hash(model)
+    weights = weights_hash(method)
+    tasks = TaskInference(segmentor_only=True)
     written = []
     for name in cfg.DATASETS.TEST:
         records = get_dataset(name)
-        if isinstance(model, OpenVocabularyModel):
-            model.set_metadata(get_metadata(name))
-            model.prepare_inference()
+        prepared = method.prepare(get_metadata(name), only_masks=True, spread=True)
         path = Path(out) / f"{name.strip('./~').replace('/', '_')}.json"
         same = identity(cfg, weights, records, vocabularies(cfg, name))
         progress = Progress(path.with_suffix(""), same, cfg.TEST.SAVE_STATE_SECONDS)
-        found = run_inference(model, partial(build_test_loader, cfg, records), MaskWriter(path), progress)
+        labeller = Labeller(method, prepared, tasks)
+        found = run_inference(labeller, method, partial(build_test_loader, cfg, records), MaskWriter(path), progress)
         if found:
             counts = found["masks"]
             logger.info("%s: %d masks of %d pictures", path, counts["masks"], counts["images"])

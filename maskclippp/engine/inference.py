@@ -6,6 +6,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from detectron2.evaluation import inference_context
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_inference(
+    label: Callable[[list[Record]], list[dict[str, Any]]],
     model: nn.Module,
     load: Callable[[int], Iterable[list[Record]]],
     evaluator: StreamingEvaluator,
@@ -33,7 +35,8 @@ def run_inference(
     """Evaluate a model.
 
     Args:
-        model: records -> one dict of results each; put in evaluation mode for the while.
+        label: records -> one dict of results each.
+        model: what labels them; put in evaluation mode for the while.
         load: number of images to leave out at the beginning -> batches of this process.
         evaluator: sees each batch once.
         progress: keeps the evaluator's state on disk.
@@ -50,7 +53,7 @@ def run_inference(
     with inference_context(model), torch.no_grad():
         for index, records in enumerate(batches, start=1):
             watch.begin(index)
-            outputs = model(records)
+            outputs = label(records)
             watch.model_done()
             evaluator.process(records, outputs)
             done += len(records)

@@ -16,15 +16,13 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
-from torch import nn
 
-import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
 from maskclippp.config import load_config
 from maskclippp.data.datasets import register_all
+from maskclippp.methods import build_method
 from maskclippp.utils.dist import Group, launch, under_torchrun
-from maskclippp.utils.errors import UserError, did_you_mean, error_line, told_in_one_line
+from maskclippp.utils.errors import UserError, error_line, told_in_one_line
 from maskclippp.utils.logging import setup_logging
 from maskclippp.utils.run_lock import only_run
 
@@ -165,28 +163,15 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     comm.synchronize()
     seed = settle_seed(cfg.SEED, inference if eval_only else cfg.OUTPUT_DIR, resume=resume)
     seed_everything(seed, Stream.INITIALISATION)
-    model = build_architecture(cfg)
+    method = build_method(cfg)
     if eval_only:
-        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-        results = evaluate(cfg, model, augmented=cfg.TEST.AUG.ENABLED)
+        Checkpointer(method, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+        results = evaluate(cfg, method, augmented=cfg.TEST.AUG.ENABLED)
     else:
-        results = train(cfg, model, seed=seed, resume=resume)
+        results = train(cfg, method, seed=seed, resume=resume)
     if comm.is_main_process():
         verify_results(cfg.TEST.EXPECTED_RESULTS, results)
     return results
-
-
-def build_architecture(cfg: CfgNode) -> nn.Module:
-    """Build the model that MODEL.META_ARCHITECTURE names.
-
-    Raises:
-        UserError: nothing is registered under that name, or its config is wrong.
-    """
-    name = cfg.MODEL.META_ARCHITECTURE
-    if name not in META_ARCH_REGISTRY:
-        valid = [key for key, _ in META_ARCH_REGISTRY]
-        raise UserError(f"MODEL.META_ARCHITECTURE '{name}' is not known{did_you_mean(name, valid)}")
-    return build_model(cfg)
 
 
 def _on_gpu(cfg: CfgNode) -> bool:

@@ -12,8 +12,10 @@ from .coverage import uncovered_pixels
 from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
 from .semantic import class_probabilities, semantic_labels, semantic_scores
+from .tasks import TaskInference, output_size
 
 __all__ = [
+    "TaskInference",
     "add_void",
     "binary_masks",
     "class_probabilities",
@@ -22,6 +24,7 @@ __all__ = [
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
+    "output_size",
     "panoptic_inference",
     "semantic_labels",
     "semantic_scores",

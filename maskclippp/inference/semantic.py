@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def class_probabilities(logits: Tensor, num_classes: int) -> Tensor:
     return logits.float().softmax(dim=-1)[:, :num_classes]
 
 
-def semantic_labels(views: Sequence[tuple[Tensor, ResampledMasks]]) -> Tensor:
+def semantic_labels(views: Sequence[tuple[Tensor | None, ResampledMasks]]) -> Tensor:
     """Return the arg-max of :func:`semantic_scores`, added up over views, without holding a map of any class.
 
     The picture is cut into tiles. In each, the sum for a class cannot exceed its sum with the greatest values of all
@@ -50,28 +51,48 @@ def semantic_labels(views: Sequence[tuple[Tensor, ResampledMasks]]) -> Tensor:
 
     Args:
         views: of one picture (several in test-time augmentation): class probabilities (Q, K) and masks, (Q, H, W) in
-            [0, 1], all on one grid.
+            [0, 1], all on one grid; or None and scores of any value for each class, (K, H, W), without padding.
 
     Returns:
         (H, W) long; where classes tie, such as in a picture without masks, the first.
     """
+    views = [(probs, masks if probs is not None else _without_negatives(masks)) for probs, masks in views]
     first = views[0][1]
     labels = torch.empty(first.size, dtype=torch.long, device=first.device)
     side = CPU_TILE if first.device.type == "cpu" else None
     with torch.autocast(first.device.type, enabled=False):  # the bounds must be as exact as the sums
         for tiles in zip(*(masks.tiles(side) for _, masks in views), strict=True):
-            parts = [(probs.float(), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
+            parts = [(_float(probs), tile) for (probs, _), tile in zip(views, tiles, strict=True)]
             labels[tiles[0].rows, tiles[0].columns] = _tile_labels(parts)
     return labels
 
 
-def _tile_labels(parts: Sequence[tuple[Tensor, MaskTile]]) -> Tensor | int:
-    bounds = [tile.bounds() for _, tile in parts]
-    least = sum(low @ probs for (probs, _), (low, _) in zip(parts, bounds, strict=True))  # (K,)
-    greatest = sum(high @ probs for (probs, _), (_, high) in zip(parts, bounds, strict=True))
+def _float(probs: Tensor | None) -> Tensor | None:
+    return None if probs is None else probs.float()
+
+
+def _without_negatives(scores: ResampledMasks) -> ResampledMasks:
+    """Raise all scores by the same, which changes no arg-max, until none is negative."""
+    return replace(scores, values=scores.values - scores.values.amin())
+
+
+def _tile_labels(parts: Sequence[tuple[Tensor | None, MaskTile]]) -> Tensor | int:
+    bounds = [_bounds(probs, tile) for probs, tile in parts]
+    least, greatest = (sum(side) for side in zip(*bounds, strict=True))  # (K,)
     # Written so that nothing is ruled out where a score is not a number.
     classes = (~(greatest * (1 + SLACK) < least.max())).nonzero().flatten()
     if len(classes) == 1:
         return int(classes)
-    scores = sum(tile.dense(probs[:, classes].T) for probs, tile in parts)  # (candidates, height, width)
+    scores = sum(_scores(probs, tile, classes) for probs, tile in parts)  # (candidates, height, width)
     return classes[scores.argmax(dim=0)]
+
+
+def _bounds(probs: Tensor | None, tile: MaskTile) -> tuple[Tensor, Tensor]:
+    """Least and greatest score that each class can have in a tile, (K,) twice."""
+    low, high = tile.bounds()
+    return (low, high) if probs is None else (low @ probs, high @ probs)
+
+
+def _scores(probs: Tensor | None, tile: MaskTile, classes: Tensor) -> Tensor:
+    """Scores of some classes in a tile, (C, height, width)."""
+    return replace(tile, values=tile.values[classes]).dense() if probs is None else tile.dense(probs[:, classes].T)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from detectron2.layers import ShapeSpec
-from torch import Tensor
 
-from ..structures import MaskSet, TextBank
+from ..structures import MaskSet
 from ..utils.errors import UserError
 from ..utils.registry import Registry
-from .base import MaskGenerator
+from .base import GeneratorInput, MaskGenerator
 
 MASK_GENERATOR_REGISTRY = Registry("MASK_GENERATOR")
 MASK_GENERATOR_REGISTRY.__doc__ = """
@@ -21,33 +19,26 @@ and those that need features also with the shapes of the frozen encoder's featur
 
 
 class NoGenerator(MaskGenerator):
-    """Stands where a config has no usable generator; calling it tells so.
+    """Stands where a config has no generator that can be used, as in training; asking it for masks is an error.
 
     Args:
-        name: the generator that the config names.
+        reason: why there is none.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__()
-        self.name = name
+        self.reason = reason
 
-    def forward(
-        self,
-        records: list[dict[str, Any]],
-        *,
-        sizes: list[tuple[int, int]],
-        features: dict[str, list[Tensor]],
-        text: TextBank | None = None,
-    ) -> MaskSet:
+    def forward(self, inputs: GeneratorInput) -> MaskSet:
         """Raise UserError."""
         raise UserError(
-            f"the config has no mask generator: SEGMENTOR.NAME {self.name} needs a VISUAL_ENCODER_F; evaluate with a "
-            "config that has both, or set MODEL.MASKCLIPPP.SEGMENTOR.NAME to GTSegmentor or OfflineSegmentor"
+            f"the config has no mask generator: {self.reason}; evaluate with a config that has both, or set "
+            "MODEL.MASKCLIPPP.SEGMENTOR.NAME to GTSegmentor or OfflineSegmentor"
         )
 
 
-def build_mask_generator(cfg, features: Mapping[str, ShapeSpec] | None = None) -> MaskGenerator | None:
-    """Build the generator that the config names; None for NAME "none".
+def build_mask_generator(cfg, features: Mapping[str, ShapeSpec] | None = None) -> MaskGenerator:
+    """Build the generator that the config names; for NAME "none" one that has no masks.
 
     Configs without a frozen encoder (VISUAL_ENCODER_F) cannot feed a generator that needs features: such configs train,
     and say in inference what is missing.
@@ -62,10 +53,10 @@ def build_mask_generator(cfg, features: Mapping[str, ShapeSpec] | None = None) -
     """
     name = cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME
     if name.lower() == "none":
-        return None
+        return NoGenerator("SEGMENTOR.NAME is none")
     kind = MASK_GENERATOR_REGISTRY.get(name)
     if kind.needs_features and not features:
-        return NoGenerator(name)
+        return NoGenerator(f"SEGMENTOR.NAME {name} needs a VISUAL_ENCODER_F")
     if kind.needs_text and cfg.MODEL.MASKCLIPPP.TEXT_ENCODER_F.NAME.lower() == "none":
         raise UserError(
             f"SEGMENTOR.NAME {name} classifies by names, which a text encoder of its own must embed; set "

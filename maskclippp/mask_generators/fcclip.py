@@ -10,7 +10,7 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import nn
 
-from ..structures import TextBank
+from ..structures import OpenClasses, TextBank
 from ..utils.errors import UserError
 from .build import MASK_GENERATOR_REGISTRY
 from .feature_masks import FeatureMaskGenerator
@@ -32,6 +32,7 @@ class FCCLIPSegmentor(FeatureMaskGenerator):
     """
 
     needs_text = True
+    classes = OpenClasses()
 
     @configurable
     def __init__(self, *, head: MaskHead, stride: int, embed_dim: int, pretrained: str = "") -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..structures import MaskSet, ResampledMasks, TextBank
 from ..utils.weights import weights_are_skipped
-from .base import MaskGenerator
+from .base import GeneratorInput, MaskGenerator
 from .head import MaskHead
 from .published import load_generator
 
@@ -56,23 +55,16 @@ class FeatureMaskGenerator(MaskGenerator):
         return None
 
     @torch.no_grad()
-    def forward(
-        self,
-        records: list[dict[str, Any]],
-        *,
-        sizes: list[tuple[int, int]],
-        features: dict[str, list[Tensor]],
-        text: TextBank | None = None,
-    ) -> MaskSet:
+    def forward(self, inputs: GeneratorInput) -> MaskSet:
         """Find masks; pictures whose features have the same size go through the head together.
 
         So no picture sees more padding than its own features bring along.
         """
-        names = self.sem_seg_head.in_features
+        names, sizes, features = self.sem_seg_head.in_features, inputs.sizes, inputs.features
         groups: dict[tuple[torch.Size, ...], list[int]] = defaultdict(list)
         for index in range(len(sizes)):
             groups[tuple(features[name][index].shape for name in names)].append(index)
-        texts = self.class_texts(text)
+        texts = self.class_texts(inputs.text)
         masks: list[ResampledMasks | None] = [None] * len(sizes)
         logits: list[Tensor | None] = [None] * len(sizes)
         for members in groups.values():

@@ -8,7 +8,6 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.annotations import labelled_classes, read_label_map, read_panoptic_ids
-from ..data.datasets import get_metadata, ignore_label_of
 from ..utils.errors import UserError
 from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
@@ -26,28 +25,23 @@ class GTSegmentor(FileMaskGenerator):
     """One mask per label of the semantic ground truth, in ascending order.
 
     Args:
-        ignore_label: the value of unlabelled pixels, which make no mask.
+        ignore_label: the value of unlabelled pixels, which make no mask, where the test dataset does not say it.
     """
 
     @configurable
-    def __init__(self, *, ignore_label: int | None = 255) -> None:
+    def __init__(self, *, ignore_label: int | None = None) -> None:
         super().__init__()
         self.ignore_label = ignore_label
 
     @classmethod
     def from_config(cls, cfg) -> dict:
-        """Take the ignored label from the metadata of the first test set."""
-        return {"ignore_label": ignore_label_of(get_metadata(cfg.DATASETS.TEST[0]))}
+        """Nothing to read: the test dataset says which label is ignored."""
+        return {}
 
-    def set_metadata(self, metadata: Any) -> None:
-        """Take the ignored label of another dataset."""
-        if hasattr(metadata, "ignore_label"):
-            self.ignore_label = ignore_label_of(metadata)
-
-    def read(self, record: dict[str, Any]) -> np.ndarray:
+    def read(self, record: dict[str, Any], ignore_label: int | None) -> np.ndarray:
         """Return the masks of one record; an image without labels has none."""
         labels = read_label_map(_required(record, "sem_seg_file_name", "GTSegmentor"))
-        classes = labelled_classes(labels, self.ignore_label)
+        classes = labelled_classes(labels, self.ignore_label if ignore_label is None else ignore_label)
         return labels[None] == classes[:, None, None]
 
 
@@ -64,7 +58,7 @@ class PanGTSegmentor(FileMaskGenerator):
         """Nothing to read."""
         return {}
 
-    def read(self, record: dict[str, Any]) -> np.ndarray:
+    def read(self, record: dict[str, Any], ignore_label: int | None) -> np.ndarray:
         """Return the masks of one record; an image without segments has none."""
         ids = read_panoptic_ids(_required(record, "pan_seg_file_name", "PanGTSegmentor"))
         segments = np.array([segment["id"] for segment in record.get("segments_info", [])], dtype=ids.dtype)

@@ -81,6 +81,11 @@ class MaskHead(nn.Module):
             predictor = OpenMaskDecoder(embed_dim=embed_dim, **options)
         return {"pixel_decoder": pixel_decoder, "predictor": predictor, "in_features": order}
 
+    @property
+    def num_queries(self) -> int:
+        """Q, the masks that it finds in each picture."""
+        return self.predictor.query_feat.num_embeddings
+
     def forward(
         self, features: Sequence[Tensor], text: TextBank | None = None, intermediate: bool = False
     ) -> list[MaskPredictions]:

@@ -12,11 +12,11 @@ from detectron2.config import configurable
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..structures import MaskSet, ResampledMasks, TextBank
+from ..structures import ClosedClasses, MaskSet, ResampledMasks
 from ..utils.errors import UserError
 from ..utils.paths import resolve
 from ..utils.weights import weights_are_skipped
-from .base import MaskGenerator
+from .base import GeneratorInput, MaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
 
 KINDS = ("mask2former", "maskformer", "oneformer")
@@ -40,8 +40,6 @@ class HuggingFaceSegmentor(MaskGenerator):
         UserError: transformers is not installed, there is no such model, or it is of another kind.
     """
 
-    classes_are_fixed = True
-
     @configurable
     def __init__(self, *, pretrained: str) -> None:
         super().__init__()
@@ -55,8 +53,7 @@ class HuggingFaceSegmentor(MaskGenerator):
         self.model, self.processor, task = _load(resolve(pretrained))
         self.register_buffer("task", task, persistent=False)
         labels = self.model.config.id2label
-        self.class_names = [", ".join(names_of(labels[index])) for index in range(len(labels))]
-        self.num_classes = len(labels)
+        self.classes = ClosedClasses(len(labels), tuple(names_of(labels[index]) for index in range(len(labels))))
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -69,16 +66,10 @@ class HuggingFaceSegmentor(MaskGenerator):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(
-        self,
-        records: list[dict[str, Any]],
-        *,
-        sizes: list[tuple[int, int]],
-        features: dict[str, list[Tensor]],
-        text: TextBank | None = None,
-    ) -> MaskSet:
+    def forward(self, inputs: GeneratorInput) -> MaskSet:
         """Find the masks of each picture."""
-        found = [self._one(record["image"], size) for record, size in zip(records, sizes, strict=True)]
+        pairs = zip(inputs.records, inputs.sizes, strict=True)
+        found = [self._one(record["image"], size) for record, size in pairs]
         return MaskSet([masks for masks, _ in found], [logits for _, logits in found])
 
     def _one(self, image: Tensor, size: tuple[int, int]) -> tuple[ResampledMasks, Tensor]:
@@ -94,7 +85,7 @@ class HuggingFaceSegmentor(MaskGenerator):
         return masks.resize(size), found.class_queries_logits[0].float()
 
 
-def names_of(label: str) -> list[str]:
+def names_of(label: str) -> tuple[str, ...]:
     """Return what a label may be called in a vocabulary: "floor-wood" is a "wood floor", "sky-other-merged" a "sky"."""
     names = [name.strip() for name in label.split(",")]
     for name in list(names):
@@ -102,7 +93,7 @@ def names_of(label: str) -> list[str]:
         while len(words) > 1 and words[-1] in _FILLERS:
             words.pop()
         names += [" ".join(words), " ".join(reversed(words))]
-    return list(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _load(name: str) -> tuple[torch.nn.Module, Any, Tensor | None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 
+from ..structures import ClosedClasses
 from .build import MASK_GENERATOR_REGISTRY
 from .feature_masks import FeatureMaskGenerator
 from .head import MaskHead
@@ -19,19 +20,17 @@ class Mask2FormerSegmentor(FeatureMaskGenerator):
     Args:
         head: with a linear classifier.
         stride: of its finest features.
-        num_classes: K of the classifier, without void.
+        num_classes: K of the classifier, without void; 1 for a class-agnostic one.
         pretrained: a checkpoint of Mask2Former, or of our training of one; empty: random weights.
 
     Raises:
         UserError: the checkpoint is missing, or is of another model.
     """
 
-    classes_are_fixed = True
-
     @configurable
     def __init__(self, *, head: MaskHead, stride: int, num_classes: int, pretrained: str = "") -> None:
         super().__init__(head, stride)
-        self.num_classes = num_classes
+        self.classes = ClosedClasses(num_classes)
         self.freeze(pretrained)
 
     @classmethod

@@ -57,7 +57,7 @@ class OfflineSegmentor(FileMaskGenerator):
         """The content of a file for all images; read when the first image comes."""
         return MaskTable.read(self.source)
 
-    def read(self, record: dict[str, Any]) -> np.ndarray:
+    def read(self, record: dict[str, Any], ignore_label: int | None) -> np.ndarray:
         """Return the masks of one record; an empty list is an image without masks."""
         if os.path.isfile(self.source):
             return self.table.masks(record)

@@ -79,11 +79,12 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def prepare(self, metadata: Any, *, spread: bool = False) -> PreparedVocabulary:
+    def prepare(self, metadata: Any, *, only_masks: bool = False, spread: bool = False) -> PreparedVocabulary:
         """Make what depends on the test vocabulary.
 
         Args:
             metadata: detectron2 metadata of a dataset.
+            only_masks: for :meth:`infer` with ``only_masks``.
             spread: share the work among all processes, which must then all make this call.
 
         Raises:

@@ -4,39 +4,76 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from ..criteria import build_criterion
-from ..data.datasets import get_metadata
-from ..data.vocabularies import comparable_names, same_to_encoder, seen_classes, spelling_notes, split_synonyms
-from ..data.vocabularies.templates import get_templates
-from ..inference import combine_logits, train_to_test_lookup
-from ..mask_generators import MaskGenerator, build_mask_generator
-from ..similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
-from ..structures import MaskSet, ParameterRule, TextBank, VisualOutput
-from ..text_encoders import (
-    EmbeddingCache,
-    TextClassifier,
-    TextEncoder,
-    build_text_encoder,
-    default_cache,
+from maskclippp.criteria import build_criterion
+from maskclippp.data.vocabularies import comparable_names, same_to_encoder, seen_classes
+from maskclippp.data.vocabularies.templates import get_templates
+from maskclippp.inference import combine_logits, train_to_test_lookup
+from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
+from maskclippp.similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
+from maskclippp.structures import (
+    ClosedClasses,
+    MaskPrediction,
+    MaskSet,
+    ParameterRule,
+    PreparedVocabulary,
+    TextBank,
+    VisualOutput,
 )
-from ..utils.errors import UserError
-from ..utils.logging import WarnOnce, log_once
-from ..visual_encoders import VisualEncoder, build_visual_encoder
-from .tasks import LabelledMasks, TaskInference
+from maskclippp.text_encoders import EmbeddingCache, TextClassifier, TextEncoder, build_text_encoder, default_cache
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.logging import WarnOnce, log_once
+from maskclippp.visual_encoders import VisualEncoder, build_visual_encoder
+
+from .base import Method, Record, StepTargets
+from .common import (
+    Names,
+    check_targets,
+    common_vocabulary,
+    dataset_name,
+    no_loss,
+    rules_of_encoders,
+    train_names,
+    without_masks,
+)
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskCLIPppVocabulary(PreparedVocabulary):
+    """What depends on the test vocabulary.
+
+    Attributes:
+        generator_bank: the names as the generator reads them, (Ka, 1, D); None if it reads none.
+        lookup: (K' + 1,) long, where the fixed classes of the generator are in the vocabulary; None if they do not
+            count there.
+        ensemble_seen: (K,) bool, classes that the generator has been trained on.
+    """
+
+    generator_bank: TextBank | None = None
+    lookup: Tensor | None = None
+    ensemble_seen: Tensor
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """Ground-truth masks of each picture, the areas that they have on the patch grid, and the drawn synonyms."""
+
+    instances: Sequence[Instances]
+    drawn: Tensor
+
+
 @META_ARCH_REGISTRY.register()
-class MaskCLIPpp(nn.Module):
+class MaskCLIPpp(Method):
     """Trains CLIP on ground-truth masks; in evaluation labels the masks of any generator.
 
     Args:
@@ -44,7 +81,7 @@ class MaskCLIPpp(nn.Module):
         visual_encoder_f: frozen; feeds the generator. None: the generator needs only the pictures.
         text_encoder: gives the text bank.
         text_encoder_f: frozen; gives the text of a generator that classifies by text. None: it does not.
-        generator: masks for inference; None for training only.
+        generator: masks for inference.
         psm: similarities (N, Ka, T) -> (N, Ka).
         criterion: see :mod:`maskclippp.criteria`.
         use_logit_scale: multiply similarities by CLIP's logit scale.
@@ -52,9 +89,7 @@ class MaskCLIPpp(nn.Module):
         templates_f: the same for ``text_encoder_f``, averaged.
         ensemble: alpha and beta of the ensemble with the generator's classifier; None: its classes do not count.
         text_chunk_size: sentences that go through the text encoder at once.
-        train_classes: K class entries, synonyms separated by commas.
-        tasks: what inference returns.
-        test_metadata: detectron2 metadata of the test vocabulary.
+        train_names: synonyms of the K train classes.
         text_cache: where the embeddings of a frozen text encoder are kept on disk; None: nowhere.
         parameter_rules: how its parts train.
     """
@@ -66,15 +101,13 @@ class MaskCLIPpp(nn.Module):
         visual_encoder: VisualEncoder,
         visual_encoder_f: VisualEncoder | None,
         text_encoder: TextEncoder,
-        generator: MaskGenerator | None,
+        generator: MaskGenerator,
         psm: nn.Module,
         criterion: nn.Module,
         use_logit_scale: bool,
         templates: list[str],
         text_chunk_size: int,
-        train_classes: list[str],
-        tasks: TaskInference,
-        test_metadata: Any,
+        train_names: Names,
         text_encoder_f: TextEncoder | None = None,
         templates_f: Sequence[str] = (),
         ensemble: tuple[float, float] | None = None,
@@ -98,31 +131,25 @@ class MaskCLIPpp(nn.Module):
             )
         self.ensemble = ensemble
         self.parameter_rules = tuple(parameter_rules)
-        self.train_classes = list(train_classes)
-        self.train_names = [split_synonyms(entry) for entry in train_classes]
-        self.tasks = tasks
+        self.train_names = train_names
         self._warn_once = WarnOnce(logger)
-        self._tell_same_names("DATASETS.TRAIN[0]", self.train_names)
-        self.set_metadata(test_metadata)
+        self._tell_same_names("DATASETS.TRAIN[0]", train_names)
         self.register_load_state_dict_post_hook(lambda model, _: model.text_classifier.clear())
 
     @classmethod
     def from_config(cls, cfg) -> dict:
-        """Read MODEL.MASKCLIPPP, DATASETS and the task switches."""
-        node = cfg.MODEL.MASKCLIPPP
+        """Read MODEL.MASKCLIPPP, DATASETS.TRAIN and the multipliers of SOLVER."""
+        node, solver = cfg.MODEL.MASKCLIPPP, cfg.SOLVER
         templates = get_templates(node.TEMPLATES)
         test = node.TEST
         visual_encoder = build_visual_encoder(node.VISUAL_ENCODER, cfg)
         visual_encoder_f = build_visual_encoder(node.VISUAL_ENCODER_F, cfg)
-        # In this order, on which random starts depend.
-        text_encoder, text_encoder_f = build_text_encoder(node.TEXT_ENCODER), build_text_encoder(node.TEXT_ENCODER_F)
-        generator = build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {})
         return {
             "visual_encoder": visual_encoder,
             "visual_encoder_f": visual_encoder_f,
-            "text_encoder": text_encoder,
-            "text_encoder_f": text_encoder_f,
-            "generator": generator,
+            "text_encoder": build_text_encoder(node.TEXT_ENCODER),
+            "text_encoder_f": build_text_encoder(node.TEXT_ENCODER_F),
+            "generator": build_mask_generator(cfg, visual_encoder_f.output_shape() if visual_encoder_f else {}),
             "psm": build_psm(node, len(templates), visual_encoder.output_shape()),
             "criterion": build_criterion(node.CRITERION),
             "use_logit_scale": node.USE_LOGIT_SCALE,
@@ -130,81 +157,10 @@ class MaskCLIPpp(nn.Module):
             "templates_f": get_templates(node.TEMPLATES_F),
             "ensemble": (test.GEOMETRIC_ENSEMBLE_ALPHA, test.GEOMETRIC_ENSEMBLE_BETA) if test.ENSEMBLE_ON else None,
             "text_chunk_size": node.TEXT_CHUNK_SIZE,
-            "train_classes": class_entries(train_metadata(cfg)),
-            "tasks": TaskInference.from_config(cfg, generator.rules if generator else None),
-            "test_metadata": test_metadata(cfg),
+            "train_names": train_names(cfg),
             "text_cache": default_cache(),
-            "parameter_rules": rules_of_encoders(
-                cfg.SOLVER.VISUAL_ENCODER_MULTIPLIER, cfg.SOLVER.TEXT_ENCODER_MULTIPLIER
-            ),
+            "parameter_rules": rules_of_encoders(solver.VISUAL_ENCODER_MULTIPLIER, solver.TEXT_ENCODER_MULTIPLIER),
         }
-
-    def set_metadata(self, metadata: Any) -> None:
-        """Change the test vocabulary to the stuff_classes, else thing_classes, of ``metadata``.
-
-        Raises:
-            UserError: the generator's classifier, which has fixed classes, is to be ensembled and shares none of them.
-        """
-        self.test_metadata = metadata
-        if self.segmentor is not None:
-            self.segmentor.set_metadata(metadata)
-        entries = class_entries(metadata)
-        self.test_names = [split_synonyms(entry) for entry in entries]
-        self._tell_same_names(dataset_name(metadata), self.test_names)
-        self.seen = seen_in_training(metadata, self.train_classes)
-        self.lookup = self._generator_lookup()
-        # In the ensemble a class is seen if the generator has been trained on it; it may say what these are.
-        own_names = None if self.segmentor is None else self.segmentor.class_names
-        self.ensemble_seen = self.seen
-        if own_names is not None:
-            self.ensemble_seen = torch.tensor(seen_classes(entries, own_names), dtype=torch.bool)
-
-    def _tell_same_names(self, dataset: str, names: list[list[str]]) -> None:
-        """Warn of classes whose names are the same to the text encoder."""
-        same = same_to_encoder(names, self.text_encoder.tokenize, self.text_classifier.templates)
-        for line in same.lines():
-            log_once(logger, logging.WARNING, f"{dataset}: {line}")
-
-    def _generator_lookup(self) -> Tensor | None:
-        """Where the fixed classes of the generator are in the test vocabulary; None if they do not count there."""
-        if self.ensemble is None or self.segmentor is None or not self.segmentor.classes_are_fixed:
-            return None
-        generator_names = self.train_names
-        if self.segmentor.class_names is not None:
-            generator_names = [split_synonyms(entry) for entry in self.segmentor.class_names]
-        elif self.segmentor.num_classes != len(self.train_names):
-            raise UserError(
-                f"the generator {type(self.segmentor).__name__} knows {self.segmentor.num_classes} classes, but "
-                f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on, or "
-                "MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
-            )
-        lookup = train_to_test_lookup(*comparable_names(generator_names, self.test_names))
-        if bool((lookup == len(self.test_names)).all()):
-            raise UserError(
-                f"no class of {dataset_name(self.test_metadata)} is one that the generator "
-                "knows, so there is nothing to ensemble; set MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
-            )
-        return lookup
-
-    def prepare_inference(self) -> None:
-        """Make the text banks of the test vocabulary; ranks share the work, so all must call this."""
-        if not self.tasks.segmentor_only:
-            self.text_classifier.bank(self.test_names, spread=True)
-        self.generator_text(spread=True)
-
-    def generator_text(self, *, spread: bool = False) -> TextBank | None:
-        """Return the test vocabulary as the generator reads it, (Ka, 1, D); None if it reads none."""
-        if self.text_classifier_f is None or self.segmentor is None or not self.segmentor.needs_text:
-            return None
-        return self.text_classifier_f.bank(self.test_names, spread=spread)
-
-    def test_bank(self) -> TextBank:
-        """Return the text bank of the test vocabulary."""
-        return self.text_classifier.bank(self.test_names)
-
-    def return_label_maps(self) -> None:
-        """Let inference return "sem_seg_labels" instead of the scores of all classes, "sem_seg"."""
-        self.tasks = replace(self.tasks, label_maps=True)
 
     @property
     def device(self) -> torch.device:
@@ -217,68 +173,123 @@ class MaskCLIPpp(nn.Module):
         prefixes = ("visual_encoder.", "psm.", "criterion.")
         return (*prefixes, "text_encoder.") if self.text_encoder.tuned else prefixes
 
+    @property
+    def finds_unused_parameters(self) -> bool:
+        """Towers that train as a whole have parameters that no mask embedding depends on."""
+        trains_scale = self.text_encoder.logit_scale.requires_grad and not self.use_logit_scale
+        return trains_scale or "all" in (self.visual_encoder.finetune_type, self.text_encoder.finetune_type)
+
     def train(self, mode: bool = True) -> MaskCLIPpp:
         """Switch mode; embeddings of a tuned text encoder are forgotten when training resumes."""
         if mode and self.text_encoder.tuned:
             self.text_classifier.clear()
         return super().train(mode)
 
-    def forward(self, records: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
-        """Training: named losses. Evaluation: one dict of results per record, see :class:`TaskInference`.
-
-        Args:
-            records: detectron2 dicts; in training with "instances" (gt_masks, gt_classes).
-        """
-        records = [record | {"image": record["image"].to(self.device)} for record in records]
-        return self.losses(records) if self.training else self.inference(records)
-
-    def losses(self, records: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Losses of classifying all ground-truth masks of the batch."""
-        targets = [record["instances"].to(self.device) for record in records]
+    def targets(self, records: Sequence[Record], step: int) -> StepTargets:
+        """Draw a synonym of each class, and count the images that have a mask with a loss."""
+        check_targets(records)
         if len(self.train_names) == 1:
             told = f"one train class, '{self.train_names[0][0]}': a softmax over one class is 1, so the loss is 0 and "
             self._warn_once("one class", f"{told}nothing is trained; name another class, such as 'background'")
-        if not any(len(target) for target in targets):
+        drawn = self.text_classifier.draw(self.train_names)
+        instances = [record["instances"].to(self.device) for record in records]
+        if not any(len(each) for each in instances):
             self._warn_once("no masks", without_masks(records, "such a step changes nothing"))
-            return {"loss_ce": sum(p.sum() * 0.0 for p in self.parameters() if p.requires_grad)}
-        check_targets(records)
-        output = self.visual_encoder([record["image"] for record in records], [t.gt_masks for t in targets])
-        bank = self.text_classifier.sample(self.train_names)
-        labels = torch.cat([target.gt_classes for target in targets])
+        areas = self.visual_encoder.mask_areas(self._images(records), [each.gt_masks for each in instances])
+        return StepTargets({"images": self.criterion.count_images(areas)}, _Targets(instances, drawn))
+
+    def losses(self, records: Sequence[Record], targets: StepTargets, step: int) -> dict[str, Tensor]:
+        """Losses of classifying all ground-truth masks."""
+        instances = targets.data.instances
+        if not any(len(each) for each in instances):
+            return {"loss_ce": no_loss([each for each in self.parameters() if each.requires_grad])}
+        output = self.visual_encoder(self._images(records), [each.gt_masks for each in instances])
+        bank = self.text_classifier.sample(self.train_names, targets.data.drawn)
+        labels = torch.cat([each.gt_classes for each in instances])
         image_index = mask_image_index(output).to(self.device)
-        return self.criterion(self.name_logits(output, bank), labels, image_index, torch.cat(output.areas))
+        logits = self.name_logits(output, bank)
+        return self.criterion(logits, labels, image_index, torch.cat(output.areas), targets.divisors["images"])
 
-    def inference(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Find masks, label them, and do the tasks."""
-        if self.tasks.segmentor_only:
-            return self.tasks.generated(records, self.propose(records).masks)
-        return self.tasks(records, self.label_masks(records), self.seen.to(self.device), self.test_metadata)
+    def prepare(self, metadata: Any, *, only_masks: bool = False, spread: bool = False) -> MaskCLIPppVocabulary:
+        """Make the text banks, and find the classes of the generator in the vocabulary.
 
-    def label_masks(self, records: list[dict[str, Any]]) -> list[LabelledMasks]:
-        """Find masks and label them: class logits, with void if the generator knows it, and masks of each image."""
-        proposals = self.propose(records)
-        output = self.visual_encoder([record["image"] for record in records], proposals.masks)
-        bank = self.test_bank()
+        Raises:
+            UserError: the generator's classifier, which has fixed classes, is to be ensembled and shares none of them.
+        """
+        common = common_vocabulary(metadata, self.train_names)
+        names, classes = common["names"], self.segmentor.classes
+        self._tell_same_names(dataset_name(metadata), names)
+        # In the ensemble a class is seen if the generator has been trained on it; it may say what these are.
+        ensemble_seen = common["seen"]
+        if isinstance(classes, ClosedClasses) and classes.names is not None:
+            entries = ([",".join(each) for each in some] for some in (names, classes.names))
+            ensemble_seen = torch.tensor(seen_classes(*entries), dtype=torch.bool)
+        needs_text = self.text_classifier_f is not None and self.segmentor.needs_text
+        return MaskCLIPppVocabulary(
+            **common,
+            bank=None if only_masks else self.text_classifier.bank(names, spread=spread),
+            generator_bank=self.text_classifier_f.bank(names, spread=spread) if needs_text else None,
+            lookup=self._generator_lookup(names, dataset_name(metadata)),
+            ensemble_seen=ensemble_seen,
+        )
+
+    def _generator_lookup(self, names: Names, dataset: str) -> Tensor | None:
+        """Where the fixed classes of the generator are in the test vocabulary; None if they do not count there."""
+        classes = self.segmentor.classes
+        if self.ensemble is None or not isinstance(classes, ClosedClasses):
+            return None
+        if classes.names is None and classes.count != len(self.train_names):
+            raise UserError(
+                f"the generator {type(self.segmentor).__name__} knows {classes.count} classes, but "
+                f"DATASETS.TRAIN[0] has {len(self.train_names)}; set DATASETS.TRAIN to the set it was trained on, or "
+                "MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
+            )
+        lookup = train_to_test_lookup(*comparable_names(classes.names or self.train_names, names))
+        if bool((lookup == len(names)).all()):
+            raise UserError(
+                f"no class of {dataset} is one that the generator knows, so there is nothing to ensemble; set "
+                "MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False"
+            )
+        return lookup
+
+    def infer(
+        self, records: Sequence[Record], prepared: MaskCLIPppVocabulary, *, only_masks: bool = False
+    ) -> list[MaskPrediction]:
+        """Find masks and label them, with void if the generator knows it."""
+        proposals, rules = self.propose(records, prepared), self.segmentor.rules
+        if only_masks:
+            return [MaskPrediction(None, masks, rules) for masks in proposals.masks]
+        output = self.visual_encoder(self._images(records), proposals.masks)
+        bank = prepared.bank
         logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)
         per_image = logits.split([len(masks) for masks in proposals.masks])
         if proposals.logits is not None:
-            seen = self.ensemble_seen.to(self.device)
+            seen = prepared.ensemble_seen.to(self.device)
             per_image = [
-                combine_logits(ours, theirs.float(), seen, ensemble=self.ensemble, lookup=self.lookup)
+                combine_logits(ours, theirs.float(), seen, ensemble=self.ensemble, lookup=prepared.lookup)
                 for ours, theirs in zip(per_image, proposals.logits, strict=True)
             ]
-        return list(zip(per_image, proposals.masks, strict=True))
+        pairs = zip(per_image, proposals.masks, strict=True)
+        return [MaskPrediction(logits, masks, rules) for logits, masks in pairs]
 
-    def propose(self, records: list[dict[str, Any]]) -> MaskSet:
+    def propose(self, records: Sequence[Record], prepared: MaskCLIPppVocabulary) -> MaskSet:
         """Run the generator on the features of the frozen encoder."""
-        images = [record["image"] for record in records]
+        images = self._images(records)
         if self.visual_encoder_f is None:
             sizes, features = [tuple(image.shape[-2:]) for image in images], {}
         else:
             transform = self.visual_encoder_f.transform
             sizes = [transform.target_size(*image.shape[-2:]) for image in images]
             features = self.visual_encoder_f(images).features
-        return self.segmentor(records, sizes=sizes, features=features, text=self.generator_text())
+        return self.segmentor(
+            GeneratorInput(
+                records=[record | {"image": image} for record, image in zip(records, images, strict=True)],
+                sizes=sizes,
+                features=features,
+                text=prepared.generator_bank,
+                ignore_label=prepared.ignore_label,
+            )
+        )
 
     def name_logits(self, output: VisualOutput, bank: TextBank) -> Tensor:
         """Logits of all masks of the batch for every name, (N, Ka)."""
@@ -292,74 +303,17 @@ class MaskCLIPpp(nn.Module):
         similarity = cosine_similarity(context.mask_embeddings, context.text_embeddings, context.logit_scale)
         return self.psm(similarity, context)
 
+    def _images(self, records: Sequence[Record]) -> list[Tensor]:
+        return [record["image"].to(self.device) for record in records]
 
-def rules_of_encoders(visual: float, text: float) -> tuple[ParameterRule, ...]:
-    """Return the rules of a tuned CLIP, from the multipliers of the learning rate of its two towers."""
-    return (
-        ParameterRule("visual_encoder.proxy.", visual, decay_by_name=True),
-        ParameterRule("text_encoder.", text, decay_by_name=True),
-    )
+    def _tell_same_names(self, dataset: str, names: Names) -> None:
+        """Warn of classes whose names are the same to the text encoder."""
+        same = same_to_encoder(names, self.text_encoder.tokenize, self.text_classifier.templates)
+        for line in same.lines():
+            log_once(logger, logging.WARNING, f"{dataset}: {line}")
 
 
 def mask_image_index(output: VisualOutput) -> Tensor:
     """Return the image of each mask of the batch, (N,) long."""
     counts = torch.tensor([len(masks) for masks in output.mask_embeddings])
     return torch.arange(len(counts)).repeat_interleave(counts)
-
-
-def class_entries(metadata: Any) -> list[str]:
-    """Return the class entries of a dataset, stuff_classes (all classes) or else thing_classes."""
-    return list(getattr(metadata, "stuff_classes", None) or metadata.thing_classes)
-
-
-def dataset_name(metadata: Any) -> str:
-    """Return how messages call the dataset of ``metadata``."""
-    return getattr(metadata, "name", "the test vocabulary")
-
-
-def seen_in_training(metadata: Any, train_classes: list[str]) -> Tensor:
-    """Return which test classes are among the train classes, (K,) bool; say how many, and where spelling mattered."""
-    entries, name = class_entries(metadata), dataset_name(metadata)
-    seen = seen_classes(entries, train_classes)
-    log_once(logger, logging.INFO, f"{name}: {sum(seen)} of {len(seen)} classes are seen in training")
-    for note in spelling_notes(entries, train_classes):
-        log_once(logger, logging.WARNING, f"{name}: {note}")
-    return torch.tensor(seen, dtype=torch.bool)
-
-
-def without_masks(records: list[dict[str, Any]], effect: str) -> str:
-    """Say that a batch has no masks, and what to look for if it is not the only one."""
-    first = records[0].get("file_name", "an image without a name")
-    return (
-        f"no masks in this batch of {len(records)} images, first {first}; {effect}. This is told once: if the loss "
-        "stays as it is, all masks of the dataset are left out (ignored labels, crowds, empty masks)"
-    )
-
-
-def train_metadata(cfg: Any) -> Any:
-    """Return the metadata of the first of DATASETS.TRAIN, whose classes are those seen in training.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty; name the training dataset there (evaluation too needs its classes)")
-    return get_metadata(cfg.DATASETS.TRAIN[0])
-
-
-def test_metadata(cfg: Any) -> Any:
-    """Return the metadata of the first of DATASETS.TEST; where nothing is tested, of the training dataset."""
-    return get_metadata(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else train_metadata(cfg)
-
-
-def check_targets(records: list[dict[str, Any]]) -> None:
-    """Check that the ground-truth masks are on the grid of their image.
-
-    Raises:
-        UserError: they are not.
-    """
-    for record in records:
-        masks, image = tuple(record["instances"].image_size), tuple(record["image"].shape[-2:])
-        if masks != image:
-            name = record.get("file_name", "an image without a name")
-            raise UserError(f"{name}: its masks are for a picture of {masks}, but it is {image}; check the mapper")

@@ -5,6 +5,7 @@ Letters used in shapes everywhere: B images, Q masks of one image, N masks of th
 H0 x W0 original picture.
 """
 
+from .class_space import ClassSpace, ClosedClasses, NoClasses, OpenClasses
 from .image_batch import ImageBatch, ImageTransform
 from .mask_rules import MaskRules
 from .mask_set import MaskSet
@@ -16,6 +17,8 @@ from .text_bank import TextBank
 from .visual_output import VisualOutput
 
 __all__ = [
+    "ClassSpace",
+    "ClosedClasses",
     "DensePrediction",
     "ImageBatch",
     "ImageTransform",
@@ -23,6 +26,8 @@ __all__ = [
     "MaskRules",
     "MaskSet",
     "MaskTile",
+    "NoClasses",
+    "OpenClasses",
     "ParameterRule",
     "Prediction",
     "PreparedVocabulary",

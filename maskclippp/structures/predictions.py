@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from .mask_rules import MaskRules
 from .resampled_masks import ResampledMasks
 
 
@@ -16,10 +17,12 @@ class MaskPrediction:
     Attributes:
         logits: (Q, K), or (Q, K + 1) with void as the last; None where only masks were wanted.
         masks: Q views that cover the unpadded picture, in [0, 1].
+        rules: what they mean where none is, and how they become results.
     """
 
     logits: Tensor | None
     masks: ResampledMasks
+    rules: MaskRules = MaskRules()
 
     def resize(self, size: tuple[int, int]) -> MaskPrediction:
         """See it on another grid."""

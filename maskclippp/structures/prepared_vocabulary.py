@@ -22,6 +22,7 @@ class PreparedVocabulary:
         things: contiguous ids of countable classes, ascending.
         seen: (K,) bool, classes that the method has been trained on.
         bank: their text embeddings; None for a method without text.
+        ignore_label: value of unlabelled pixels in the annotations of the dataset, where it says one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class PreparedVocabulary:
     things: tuple[int, ...]
     seen: Tensor
     bank: TextBank | None = None
+    ignore_label: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -94,17 +94,26 @@ class TextClassifier:
                 embeddings[other::world] = part
         return embeddings.to(self.encoder.logit_scale.device)
 
-    def sample(self, names: Sequence[Sequence[str]]) -> TextBank:
-        """Return a training bank (K, T, D): one synonym of each class, drawn at random from torch's global generator.
+    @staticmethod
+    def draw(names: Sequence[Sequence[str]]) -> Tensor:
+        """Choose one synonym of each of K classes by torch's global generator: (K,) long, its place."""
+        counts = torch.tensor([len(synonyms) for synonyms in names])
+        return (torch.rand(len(names)) * counts).long()
+
+    def sample(self, names: Sequence[Sequence[str]], drawn: Tensor) -> TextBank:
+        """Return a training bank (K, T, D) of one synonym of each class.
 
         Gradients reach a tuned encoder, of which only the drawn names are run; a frozen one is read from the cache.
+
+        Args:
+            names: K lists of synonyms.
+            drawn: of :meth:`draw`.
         """
-        counts = torch.tensor([len(synonyms) for synonyms in names])
-        drawn = (torch.rand(len(names)) * counts).long()
         if self.encoder.tuned:
             chosen = [synonyms[index] for synonyms, index in zip(names, drawn.tolist(), strict=True)]
             embeddings = self.embed(chosen)
         else:
+            counts = torch.tensor([len(synonyms) for synonyms in names])
             starts = counts.cumsum(0) - counts
             bank = self.bank(names)
             embeddings = bank.embeddings[(starts + drawn).to(bank.embeddings.device)]

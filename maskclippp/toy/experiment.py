@@ -16,19 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from PIL import Image
 
-import maskclippp.methods  # noqa: F401  (registers the meta-architecture)
-
 from ..config import load_config
-from ..data.datasets import get_dataset, register_all
+from ..data.datasets import get_dataset, get_metadata, register_all
 from ..data.mappers import build_mapper
 from ..engine.checkpoint import Checkpointer
 from ..engine.evaluate import evaluate
 from ..engine.seeding import Stream, seed_everything, settle_seed
 from ..engine.trainer import train
 from ..evaluation.label_maps import predicted_labels, saved_void
+from ..inference import TaskInference
+from ..methods import Labeller, Method, build_method
 from ..utils.files import atomic_write
 from ..utils.logging import setup_logging
 from .writer import IGNORED
@@ -134,33 +133,34 @@ def run(experiment: Experiment) -> dict:
         results |= _train(experiment)
     for name, overrides in evaluations(experiment).items():
         cfg = configure(experiment, *overrides)
-        model = build_model(cfg)
-        Checkpointer(model).resume_or_load(results.get("weights", experiment.weights), resume=False)
+        method = build_method(cfg)
+        Checkpointer(method).resume_or_load(results.get("weights", experiment.weights), resume=False)
         if name not in results:
-            results[name] = _metrics(evaluate(cfg, model))
+            results[name] = _metrics(evaluate(cfg, method))
         if name == "mask_accuracy" and experiment.gallery:
-            _write(experiment, GALLERY_FILE, classify_masks(cfg, model.eval(), experiment.gallery))
+            _write(experiment, GALLERY_FILE, classify_masks(cfg, method.eval(), experiment.gallery))
         if name == "generated_masks" and experiment.gallery:
-            segment_scenes(cfg, model.eval(), experiment.gallery, Path(experiment.folder) / SCENES_FOLDER)
+            segment_scenes(cfg, method.eval(), experiment.gallery, Path(experiment.folder) / SCENES_FOLDER)
     _write(experiment, RESULTS_FILE, results)
     return results
 
 
 @torch.no_grad()
-def classify_masks(cfg: CfgNode, model: torch.nn.Module, count: int) -> dict[str, list[int]]:
+def classify_masks(cfg: CfgNode, method: Method, count: int) -> dict[str, list[int]]:
     """Return the classes that the model gives to the ground-truth masks of the first test scenes, by file name."""
     mapper = build_mapper(cfg, is_train=False)
     records = get_dataset(SEMANTIC_SET)[:count]
-    return {record["file_name"]: model([mapper(record)])[0]["mask_cls"].tolist() for record in records}
+    label = _labeller(cfg, method, SEMANTIC_SET)
+    return {record["file_name"]: label([mapper(record)])[0]["mask_cls"].tolist() for record in records}
 
 
 @torch.no_grad()
-def segment_scenes(cfg: CfgNode, model: torch.nn.Module, count: int, folder: Path) -> None:
+def segment_scenes(cfg: CfgNode, method: Method, count: int, folder: Path) -> None:
     """Write the label maps that the model makes of the first test scenes, as PNGs with the scenes' names."""
     mapper = build_mapper(cfg, is_train=False)
-    model.return_label_maps()
+    label = _labeller(cfg, method, PANOPTIC_SET)
     for record in get_dataset(PANOPTIC_SET)[:count]:
-        (output,) = model([mapper(record)])
+        (output,) = label([mapper(record)])
         classes = len(output["category_overlapping_mask"])
         unlabelled, dtype = saved_void(classes, IGNORED)
         shown = predicted_labels(output, classes).shown
@@ -169,14 +169,19 @@ def segment_scenes(cfg: CfgNode, model: torch.nn.Module, count: int, folder: Pat
             Image.fromarray(labels.astype(dtype)).save(temporary)
 
 
+def _labeller(cfg: CfgNode, method: Method, dataset: str) -> Labeller:
+    prepared = method.prepare(get_metadata(dataset))
+    return Labeller(method, prepared, TaskInference.from_config(cfg, label_maps=True))
+
+
 def _train(experiment: Experiment) -> dict:
     first, overrides = next(iter(evaluations(experiment).items()))
     cfg = configure(experiment, "SEED", str(experiment.seed), *overrides)
     seed = settle_seed(cfg.SEED, cfg.OUTPUT_DIR, resume=False)
     seed_everything(seed, Stream.INITIALISATION)
-    model = build_model(cfg)
+    method = build_method(cfg)
     start = time.perf_counter()
-    final = train(cfg, model, seed=seed, resume=True)
+    final = train(cfg, method, seed=seed, resume=True)
     seconds = time.perf_counter() - start
     return {first: _metrics(final), "weights": final_weights(experiment), "train_seconds": seconds}
 

@@ -1,4 +1,4 @@
-"""From labelled masks to what the evaluators read."""
+"""From what a method says about pictures to the dicts that detectron2's evaluators, and ours, read."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inference import (
-    binary_masks,
-    class_probabilities,
-    instance_inference,
-    mask_classes,
-    panoptic_inference,
-    semantic_labels,
-    semantic_scores,
-    uncovered_pixels,
+from maskclippp.structures import (
+    DensePrediction,
+    MaskPrediction,
+    MaskRules,
+    Prediction,
+    PreparedVocabulary,
 )
-from ..structures import MaskRules, ResampledMasks
-from ..utils.errors import UserError
+from maskclippp.utils.errors import UserError
 
-LabelledMasks = tuple[Tensor, ResampledMasks]
-"""Of one image: class logits (Q, K), or with a last void column (Q, K + 1), and masks covering the unpadded image."""
+from .class_logits import mask_classes
+from .coverage import uncovered_pixels
+from .instance import binary_masks, instance_inference
+from .panoptic import panoptic_inference
+from .semantic import class_probabilities, semantic_labels, semantic_scores
 
 UNCOVERED = ("auto", "void", "argmax")
 
@@ -46,7 +45,7 @@ class TaskInference:
             classes are never held at once; K where the prediction is void.
         object_threshold, overlap_threshold: see :func:`~maskclippp.inference.panoptic_inference`.
         top_k, with_boxes: see :func:`~maskclippp.inference.instance_inference`.
-        rules: of the masks.
+        uncovered: pixels under no mask are "void", or the "argmax" of all-zero scores; "auto": as the masks' rules say.
     """
 
     semantic: bool = True
@@ -59,18 +58,23 @@ class TaskInference:
     overlap_threshold: float = 0.8
     top_k: int = 100
     with_boxes: bool = False
-    rules: MaskRules = MaskRules()
+    uncovered: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.uncovered not in UNCOVERED:
+            raise UserError(
+                f"MODEL.MASKCLIPPP.TEST.UNCOVERED '{self.uncovered}' is unknown; choose one of {', '.join(UNCOVERED)}"
+            )
 
     @classmethod
-    def from_config(cls, cfg, rules: MaskRules | None = None) -> TaskInference:
-        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST and TEST.
+    def from_config(cls, cfg, **options: Any) -> TaskInference:
+        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST and TEST: the tasks of all methods.
 
         SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE is not read: mixing masks and resizing them commute.
 
         Args:
             cfg: the whole config.
-            rules: of the generator; MODEL.MASKCLIPPP.TEST.UNCOVERED, unless "auto", says otherwise about pixels under
-                no mask.
+            options: attributes that the config does not decide.
 
         Raises:
             UserError: unknown UNCOVERED.
@@ -86,53 +90,66 @@ class TaskInference:
             overlap_threshold=tasks.OVERLAP_THRESHOLD,
             top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
             with_boxes=tasks.INSTANCE_BOX_ON,
-            rules=_with_choice(rules or MaskRules(), ours.UNCOVERED),
+            uncovered=ours.UNCOVERED,
+            **options,
         )
 
     def __call__(
-        self, records: Sequence[dict[str, Any]], labelled: Sequence[LabelledMasks], seen: Tensor, metadata: Any
+        self,
+        records: Sequence[dict[str, Any]],
+        predictions: Sequence[Prediction],
+        prepared: PreparedVocabulary,
     ) -> list[dict[str, Any]]:
         """Do the tasks for B records.
 
         Args:
             records: with "height" and "width" of the original picture.
-            labelled: logits and masks of each.
-            seen: (K,) bool.
-            metadata: of the test vocabulary; ``thing_dataset_id_to_contiguous_id`` tells the things.
-        """
-        things = sorted(getattr(metadata, "thing_dataset_id_to_contiguous_id", {}).values())
-        results = []
-        for record, (logits, masks) in zip(records, labelled, strict=True):
-            if self.mask_accuracy:
-                found = self._mask_classes(logits, seen)
-            else:
-                found = self._segment(logits, masks.resize(output_size(record)), len(seen), things)
-            results.append({"category_overlapping_mask": seen.cpu()} | found)
-        return results
+            predictions: of each.
+            prepared: the vocabulary that they are of.
 
-    def generated(self, records: Sequence[dict[str, Any]], masks: Sequence[ResampledMasks]) -> list[dict[str, Any]]:
-        """Return the masks of a generator alone, without classes, at the size of the original pictures."""
-        void = {"uncovered_is_void": self.rules.uncovered_is_void}
+        Raises:
+            UserError: a task that needs masks, of a method that has none.
+        """
         return [
-            {"pred_masks": binary_masks(each.resize(output_size(record)))[0]} | void
-            for record, each in zip(records, masks, strict=True)
+            self._one(prediction, output_size(record), prepared)
+            for record, prediction in zip(records, predictions, strict=True)
         ]
 
-    def label_map(self, views: Sequence[LabelledMasks], num_classes: int) -> dict[str, Any]:
+    def _one(self, prediction: Prediction, size: tuple[int, int], prepared: PreparedVocabulary) -> dict[str, Any]:
+        overlapping = {"category_overlapping_mask": prepared.seen.cpu()}
+        if isinstance(prediction, DensePrediction):
+            if self.segmentor_only or self.mask_accuracy or self.panoptic or self.instance:
+                raise UserError("this method scores pixels and finds no masks: only SEMANTIC_ON can be on")
+            return overlapping | self.label_map([prediction.resize(size)], len(prepared))
+        rules = self._rules(prediction.rules)
+        if self.segmentor_only:
+            solid, _ = binary_masks(prediction.masks.resize(size))
+            return {"pred_masks": solid, "uncovered_is_void": rules.uncovered_is_void}
+        if self.mask_accuracy:
+            return overlapping | self._mask_classes(prediction.logits, prepared.seen.to(prediction.logits.device))
+        return overlapping | self._segment(prediction.resize(size), prepared)
+
+    def label_map(self, views: Sequence[Prediction], num_classes: int) -> dict[str, Any]:
         """Return the semantic results of one picture, the mean over views of it.
 
         Args:
-            views: logits, and masks on the grid of the original picture.
+            views: predictions of one kind, on the grid of the original picture.
             num_classes: K.
         """
-        void = self.rules.uncovered_is_void
+        if isinstance(views[0], DensePrediction):
+            parts, found = [(None, view.scores) for view in views], {}
+            if self.label_maps:
+                return found | {"sem_seg_labels": semantic_labels(parts)}
+            return found | {"sem_seg": sum(view.scores.dense() for view in views) / len(views)}
+        rules = self._rules(views[0].rules)
+        void = rules.uncovered_is_void
         # Soft masks say a little everywhere; if pixels under none are asked for, these are where none reaches a half.
-        uncovered = uncovered_pixels([masks for _, masks in views], solid=self.rules.solid or void)
+        uncovered = uncovered_pixels([view.masks for view in views], solid=rules.solid or void)
         found = {"sem_seg_uncovered": uncovered, "uncovered_is_void": void}
         if self.label_maps:
-            labels = semantic_labels([(class_probabilities(logits, num_classes), masks) for logits, masks in views])
+            labels = semantic_labels([(class_probabilities(view.logits, num_classes), view.masks) for view in views])
             return found | {"sem_seg_labels": labels.masked_fill_(uncovered, num_classes) if void else labels}
-        scores = sum(semantic_scores(logits, masks, num_classes) for logits, masks in views)
+        scores = sum(semantic_scores(view.logits, view.masks, num_classes) for view in views)
         return found | {"sem_seg": scores / len(views) if len(views) > 1 else scores}
 
     def _mask_classes(self, logits: Tensor, seen: Tensor) -> dict[str, Any]:
@@ -141,12 +158,11 @@ class TaskInference:
             result["mask_cls_unseen"] = mask_classes(logits, len(seen), among=~seen)
         return result
 
-    def _segment(
-        self, logits: Tensor, masks: ResampledMasks, num_classes: int, things: Sequence[int]
-    ) -> dict[str, Any]:
+    def _segment(self, prediction: MaskPrediction, prepared: PreparedVocabulary) -> dict[str, Any]:
+        logits, masks, num_classes, things = prediction.logits, prediction.masks, len(prepared), prepared.things
         result: dict[str, Any] = {}
         if self.semantic:
-            result |= self.label_map([(logits, masks)], num_classes)
+            result |= self.label_map([prediction], num_classes)
         if self.panoptic:
             result["panoptic_seg"] = panoptic_inference(
                 logits,
@@ -168,12 +184,9 @@ class TaskInference:
             )
         return result
 
-
-def _with_choice(rules: MaskRules, uncovered: str) -> MaskRules:
-    if uncovered not in UNCOVERED:
-        choices = ", ".join(UNCOVERED)
-        raise UserError(f"MODEL.MASKCLIPPP.TEST.UNCOVERED '{uncovered}' is unknown; choose one of {choices}")
-    return rules if uncovered == "auto" else replace(rules, uncovered_is_void=uncovered == "void")
+    def _rules(self, rules: MaskRules) -> MaskRules:
+        """The rules of masks, but for what is chosen about pixels under none."""
+        return rules if self.uncovered == "auto" else replace(rules, uncovered_is_void=self.uncovered == "void")
 
 
 def output_size(record: dict[str, Any]) -> tuple[int, int]:
