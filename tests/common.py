@@ -15,9 +15,9 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from maskclippp.criteria.mask_cross_entropy import ReweightCELoss
-from maskclippp.mask_generators import MaskGenerator
-from maskclippp.methods import MaskCLIPpp
-from maskclippp.methods.tasks import TaskInference
+from maskclippp.inference import TaskInference
+from maskclippp.mask_generators import GeneratorInput, MaskGenerator, NoGenerator
+from maskclippp.methods import Labeller, MaskCLIPpp, Method
 from maskclippp.similarity.psm import LinearPSM
 from maskclippp.structures import ImageTransform, MaskSet
 from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
@@ -28,6 +28,7 @@ from maskclippp.visual_encoders.token_encoder import CLIPViT, TokenEncoder
 from maskclippp.visual_encoders.towers import BlockTower, CLIPTower
 
 TRAIN_CLASSES = ["sky", "traffic light, stop light", "dog"]
+TRAIN_NAMES = (("sky",), ("traffic light", "stop light"), ("dog",))
 TEST_CLASSES = ["stop light", "grass, lawn", "sky", "wall-brick"]
 
 
@@ -89,7 +90,7 @@ class FixedMasks(MaskGenerator):
         super().__init__()
         self.found = MaskSet(masks, logits)
 
-    def forward(self, records, *, sizes, features, text=None) -> MaskSet:
+    def forward(self, inputs: GeneratorInput) -> MaskSet:
         """Ignore everything."""
         return self.found
 
@@ -104,9 +105,6 @@ def tiny_model(
     generator: nn.Module | None = None,
     visual: dict[str, Any] | None = None,
     text: dict[str, Any] | None = None,
-    tasks: TaskInference | None = None,
-    test_classes: list[str] = TEST_CLASSES,
-    test_name: str = "the test vocabulary",
     **options: Any,
 ) -> MaskCLIPpp:
     """MaskCLIP++ with a tiny CLIP, attention of the visual tower tuned."""
@@ -117,17 +115,24 @@ def tiny_model(
         visual_encoder=visual_encoder,
         visual_encoder_f=None,
         text_encoder=text_encoder,
-        generator=generator,
+        generator=generator or NoGenerator("the test has none"),
         psm=LinearPSM(num_templates=2, width=8),
         criterion=ReweightCELoss(balance_classes=True, ignore_empty=True),
         use_logit_scale=True,
         templates=["a photo of a {}.", "There is a {} in the scene."],
         text_chunk_size=4,
-        train_classes=TRAIN_CLASSES,
-        tasks=tasks or TaskInference(),
-        test_metadata=metadata(test_classes, name=test_name),
+        train_names=TRAIN_NAMES,
         **options,
     )
+
+
+def labeller(
+    model: Method, tasks: TaskInference | None = None, classes: list[str] = TEST_CLASSES, **more: Any
+) -> Labeller:
+    """A model in evaluation mode with a vocabulary and tasks, semantic segmentation by default."""
+    tasks = tasks or TaskInference()
+    prepared = model.eval().prepare(metadata(classes, **more), only_masks=tasks.segmentor_only)
+    return Labeller(model, prepared, tasks)
 
 
 def random_image(height: int, width: int, seed: int = 0) -> Tensor:

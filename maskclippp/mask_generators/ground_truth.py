@@ -29,7 +29,7 @@ class GTSegmentor(FileMaskGenerator):
     """
 
     @configurable
-    def __init__(self, *, ignore_label: int | None = None) -> None:
+    def __init__(self, *, ignore_label: int | None = 255) -> None:
         super().__init__()
         self.ignore_label = ignore_label
 

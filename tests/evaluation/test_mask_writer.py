@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from maskclippp.evaluation.mask_writer import MaskWriter
+from maskclippp.mask_generators import GeneratorInput
 from maskclippp.mask_generators.offline import OfflineSegmentor
 from maskclippp.utils.errors import UserError
 
@@ -39,10 +40,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert found == {"masks": {"images": 4.0, "masks": 6.0}}
     generator = OfflineSegmentor(source=str(tmp_path / "masks/all.json"))
     for name, masks in MASKS.items():
-        (read,) = generator([record(name)], sizes=[masks.shape[1:]], features={}).masks
+        (read,) = generator(GeneratorInput(records=[record(name)], sizes=[masks.shape[1:]])).masks
         assert torch.equal(read.dense().bool(), masks)
     with pytest.raises(UserError, match=r"other\.jpg: no masks in .*all\.json"):
-        generator([record("data/none.jpg") | {"file_name": "other.jpg"}], sizes=[(7, 3)], features={})
+        generator(GeneratorInput(records=[record("data/none.jpg") | {"file_name": "other.jpg"}], sizes=[(7, 3)]))
 
 
 def test_parts_add_up(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from torch import Tensor
 
-from maskclippp.mask_generators import MaskGenerator, build_mask_generator
+from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
 from maskclippp.structures import TextBank
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
@@ -42,7 +42,7 @@ def features_of(sizes: list[tuple[int, int]], first_seed: int = 0) -> dict[str, 
 
 def run(generator: MaskGenerator, sizes, features):
     text = random_text() if generator.needs_text else None
-    return generator([{} for _ in sizes], sizes=sizes, features=features, text=text)
+    return generator(GeneratorInput(records=[{} for _ in sizes], sizes=sizes, features=features, text=text))
 
 
 def test_pictures_of_all_sizes_together_and_one_by_one(generator):
@@ -71,7 +71,7 @@ def test_pictures_through_encoder_and_generator_together_and_one_by_one():
     def propose(some):
         sizes = [encoder.transform.target_size(*image.shape[-2:]) for image in some]
         with torch.no_grad():
-            return generator([{} for _ in some], sizes=sizes, features=encoder(some).features)
+            return generator(GeneratorInput(records=[{} for _ in some], sizes=sizes, features=encoder(some).features))
 
     together = propose(images)
     for number, image in enumerate(images):
@@ -86,16 +86,16 @@ def test_on_a_gpu_masks_and_logits_are_the_same(generator, monkeypatch):
         pytest.skip("needs a CUDA device")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     features, text = features_of(PICTURES), random_text()
-    wanted = generator([{}] * 4, sizes=PICTURES, features=features, text=text)
+    wanted = generator(GeneratorInput(records=[{}] * 4, sizes=PICTURES, features=features, text=text))
     moved = {name: [feature.cuda() for feature in maps] for name, maps in features.items()}
     text = TextBank(text.embeddings.cuda(), text.class_index.cuda(), text.num_classes)
-    found = generator.cuda()([{}] * 4, sizes=PICTURES, features=moved, text=text)
+    found = generator.cuda()(GeneratorInput(records=[{}] * 4, sizes=PICTURES, features=moved, text=text))
     for ours, theirs in zip(found.logits, wanted.logits, strict=True):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-3)
     for ours, theirs in zip(found.masks, wanted.masks, strict=True):
         torch.testing.assert_close(ours.dense().cpu(), theirs.dense(), rtol=1e-3, atol=1e-3)
     with torch.autocast("cuda", dtype=torch.float16):  # decisions of the attention may differ here
-        mixed = generator([{}] * 4, sizes=PICTURES, features=moved, text=text)
+        mixed = generator(GeneratorInput(records=[{}] * 4, sizes=PICTURES, features=moved, text=text))
     assert all(logits.dtype == torch.float32 and bool(logits.isfinite().all()) for logits in mixed.logits)
 
 
@@ -155,7 +155,7 @@ def test_text_of_another_clip(found, said):
     shapes = SHAPES | {"emb_f": ShapeSpec(channels=12)}
     generator = build_mask_generator(tiny_config("FCCLIPSegmentor"), shapes)
     with pytest.raises(UserError, match=f"one vector of 12 numbers per name, but got {said}; TEXT_ENCODER_F must be"):
-        generator([{}], sizes=[(64, 64)], features=features_of([(64, 64)]), text=found)
+        generator(GeneratorInput(records=[{}], sizes=[(64, 64)], features=features_of([(64, 64)]), text=found))
 
 
 def test_features_are_taken_by_name_in_the_order_of_strides():

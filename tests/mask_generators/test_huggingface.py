@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from maskclippp.config import default_config
-from maskclippp.mask_generators import build_mask_generator
+from maskclippp.mask_generators import GeneratorInput, build_mask_generator
 from maskclippp.mask_generators.huggingface import HuggingFaceSegmentor, names_of
-from maskclippp.structures import MaskSet, ResampledMasks
+from maskclippp.structures import ClosedClasses, MaskSet, ResampledMasks
 from maskclippp.utils.errors import UserError
 from tests.common import random_image
 
@@ -99,7 +99,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 def find(generator: HuggingFaceSegmentor, *images: torch.Tensor, size: tuple[int, int] = (33, 44)) -> MaskSet:
     """Masks on one grid."""
-    return generator([{"image": image} for image in images], sizes=[size] * len(images), features={})
+    records = [{"image": image} for image in images]
+    return generator(GeneratorInput(records=records, sizes=[size] * len(images)))
 
 
 @needs_transformers
@@ -110,7 +111,7 @@ def test_kinds(kind: str, folder) -> None:
     cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME = "HuggingFaceSegmentor"
     cfg.MODEL.MASKCLIPPP.SEGMENTOR.PRETRAINED = str(folder(kind))
     generator = build_mask_generator(cfg).train()
-    assert generator.classes_are_fixed and generator.num_classes == 3 and not generator.model.training
+    assert generator.classes.count == 3 and not generator.model.training
     assert not any(parameter.requires_grad for parameter in generator.parameters())
     assert not generator.state_dict().keys() & {"task"}
     images = random_image(50, 70), random_image(90, 40, seed=1)
@@ -171,7 +172,8 @@ def test_names() -> None:
 def test_names_are_classes(folder) -> None:
     """For the look-up into a vocabulary."""
     generator = HuggingFaceSegmentor(pretrained=str(folder("mask2former")))
-    assert generator.class_names == ["sky-other-merged, sky", "floor-wood, floor wood, wood floor", "person, man"]
+    names = (("sky-other-merged", "sky"), ("floor-wood", "floor wood", "wood floor"), ("person", "man"))
+    assert generator.classes == ClosedClasses(3, names)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from maskclippp.config import load_config
 from maskclippp.data.datasets import get_metadata
 from maskclippp.engine.checkpoint import Checkpointer
-from maskclippp.mask_generators.build import build_mask_generator
-from maskclippp.methods import Mask2Former
+from maskclippp.inference import TaskInference
+from maskclippp.mask_generators import GeneratorInput, build_mask_generator
+from maskclippp.methods import Labeller, Mask2Former
+from maskclippp.methods.mask2former import to_test_logits
 from maskclippp.structures import ImageTransform
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
@@ -97,20 +99,23 @@ def test_masks_are_resized_as_logits(model):
     """As Mask2Former evaluates itself: to the padded size, cropped, to the original size, then the sigmoid."""
     record = {"image": random_image(50, 70), "height": 100, "width": 130}
     with torch.no_grad():
-        ((logits, masks),) = model.label_masks([record])
+        (prediction,) = model.infer([record], model.prepare(get_metadata("toy_panoptic_val")))
         pixels = (record["image"].float() - model.pixel_mean) / model.pixel_std
         (found,) = model.predict(F.pad(pixels, (0, 96 - 70, 0, 64 - 50))[None])
         full = F.interpolate(found.mask_logits, (64, 96), mode="bilinear", align_corners=False)[..., :50, :70]
         expected = F.interpolate(full, (100, 130), mode="bilinear", align_corners=False)[0].sigmoid()
-    torch.testing.assert_close(masks.dense(), expected, atol=1e-5, rtol=1e-5)
-    assert logits.shape == (6, 97)
+    torch.testing.assert_close(prediction.masks.dense(), expected, atol=1e-5, rtol=1e-5)
+    assert prediction.logits.shape == (6, 97)
 
 
 def test_results_of_all_tasks(model):
     records = [{"image": random_image(32, 48, seed), "height": 40, "width": 60} for seed in range(2)]
+    label = Labeller(
+        model, model.prepare(get_metadata("toy_panoptic_val")), TaskInference(panoptic=True, instance=True)
+    )
     with torch.no_grad():
-        results = model(records)
-        alone = model(records[1:])
+        results = label(records)
+        alone = label(records[1:])
     for result in results:
         assert result["sem_seg"].shape == (96, 40, 60) and result["panoptic_seg"][0].shape == (40, 60)
         assert result["instances"].pred_masks.shape[1:] == (40, 60)
@@ -119,18 +124,36 @@ def test_results_of_all_tasks(model):
 
 
 def test_test_classes_are_found_by_name(model):
-    model.set_metadata(metadata(["no such thing", model.train_classes[7], model.train_classes[2]]))
+    entries = [", ".join(names) for names in model.train_names]
+    prepared = model.prepare(metadata(["no such thing", entries[7], entries[2]]))
     logits = torch.randn(4, 61)
     probabilities = logits.softmax(-1)
-    found = model.test_logits(logits).exp()
-    assert model.seen.tolist() == [False, True, True]
+    found = to_test_logits(logits, prepared).exp()
+    assert prepared.seen.tolist() == [False, True, True]
     torch.testing.assert_close(found[:, :3], torch.stack([torch.zeros(4), *probabilities[:, [7, 2]].T], dim=1))
     torch.testing.assert_close(found.sum(-1), torch.ones(4))
-    model.set_metadata(metadata(model.train_classes))
-    assert torch.equal(model.test_logits(logits), logits)
+    assert torch.equal(to_test_logits(logits, model.prepare(metadata(entries))), logits)
     with pytest.raises(UserError, match=r"no class of DATASETS\.TEST"):
-        model.set_metadata(metadata(["no such thing"]))
-    model.set_metadata(get_metadata("toy_panoptic_val"))
+        model.prepare(metadata(["no such thing"]))
+
+
+def test_class_agnostic():
+    """NUM_CLASSES 1: whatever the labels, a mask is an object; masks are evaluated, not classes."""
+    model = _model(MODEL__SEM_SEG_HEAD__NUM_CLASSES=1)
+    batch = [training_record(64, 64, [3, 17], seed=1)]
+    torch.manual_seed(0)
+    losses = model.train()(batch)
+    batch[0]["instances"].gt_classes[:] = 0
+    torch.manual_seed(0)
+    assert all(torch.equal(loss, losses[name]) for name, loss in model(batch).items())
+    model.eval()
+    vocabulary = get_metadata("toy_panoptic_val")
+    with pytest.raises(UserError, match="finds objects without classes .* SEGMENTOR_ONLY True"):
+        model.prepare(vocabulary)
+    label = Labeller(model, model.prepare(vocabulary, only_masks=True), TaskInference(segmentor_only=True))
+    with torch.no_grad():
+        (found,) = label([{"image": random_image(32, 48), "height": 40, "width": 60}])
+    assert found["pred_masks"].shape == (6, 40, 60)
 
 
 def test_checkpoint_is_a_generator(model, tmp_path):
@@ -158,7 +181,7 @@ def test_checkpoint_is_a_generator(model, tmp_path):
     image = random_image(40, 64)
     with torch.no_grad():
         features = encoder([image]).features
-        found = generator([{"image": image}], sizes=[(40, 64)], features=features)
+        found = generator(GeneratorInput(records=[{"image": image}], sizes=[(40, 64)], features=features))
         transform = ImageTransform(tuple(cfg.MODEL.PIXEL_MEAN), tuple(cfg.MODEL.PIXEL_STD), size_divisibility=32)
         (expected,) = model.predict(transform([image])[0].pixels)
     torch.testing.assert_close(found.logits[0], expected.class_logits[0], atol=1e-5, rtol=1e-5)

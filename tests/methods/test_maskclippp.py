@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from maskclippp.methods.maskclippp import class_entries
-from maskclippp.methods.tasks import TaskInference
+from maskclippp.inference import TaskInference
+from maskclippp.methods.common import class_names
 from maskclippp.testing.benchmark.naive import OneAttention
 from tests.common import (
     TEST_CLASSES,
     FixedMasks,
+    labeller,
     metadata,
     random_image,
     rectangle_masks,
@@ -87,7 +89,7 @@ def test_masks_that_all_vanish_give_a_zero_loss(caplog):
 def test_one_train_class_is_told_once(caplog):
     """A softmax over one class is 1 whatever the weights."""
     model = tiny_model()
-    model.train_names = [["dog", "puppy"]]
+    model.train_names = (("dog", "puppy"),)
     model.train()
     for _ in range(2):
         assert float(model([training_record(64, 64, [0, 0])])["loss_ce"].detach()) == 0.0
@@ -103,16 +105,16 @@ def test_what_is_said_of_a_vocabulary(caplog):
     caplog.set_level(logging.INFO)
     long = "a very " * 80
     names = ["Traffic  Light", "grass", "DOG, Sky", "Grass", f"{long}old", f"{long}new", "sky"]
-    model = tiny_model(test_name="mine", test_classes=names)
-    assert model.seen.tolist() == [True, False, True, False, False, False, True]
+    model = tiny_model()
+    assert model.prepare(metadata(names, name="mine")).seen.tolist() == [True, False, True, False, False, False, True]
     said = [record.message for record in caplog.records if record.message.startswith("mine: ")]
     assert said == [
-        "mine: 3 classes never win, for the text encoder reads their names as those of earlier ones: "
-        f"'Grass' as 'grass', '{long[:60]}...' as '{long[:60]}...', 'sky' as 'Sky' of 'DOG'",
         "mine: 3 of 7 classes are seen in training",
         "mine: 2 classes count as seen, but are spelt with other case or blanks: Traffic  Light, DOG",
+        "mine: 3 classes never win, for the text encoder reads their names as those of earlier ones: "
+        f"'Grass' as 'grass', '{long[:60]}...' as '{long[:60]}...', 'sky' as 'Sky' of 'DOG'",
     ]
-    model.set_metadata(model.test_metadata)
+    model.prepare(metadata(names, name="mine"))
     assert len([record for record in caplog.records if record.message.startswith("mine: ")]) == 3
 
 
@@ -141,9 +143,8 @@ def records():
 
 
 def test_semantic_inference(records, masks):
-    model = tiny_model(generator=FixedMasks(masks)).eval()
     with torch.no_grad():
-        results = model(records)
+        results = labeller(tiny_model(generator=FixedMasks(masks)))(records)
     assert [tuple(result["sem_seg"].shape) for result in results] == [(4, 30, 40), (4, 24, 40), (4, 24, 40)]
     assert results[1]["sem_seg"].abs().max() == 0
     assert results[0].keys() == {"category_overlapping_mask", "sem_seg", "sem_seg_uncovered", "uncovered_is_void"}
@@ -151,34 +152,32 @@ def test_semantic_inference(records, masks):
 
 
 def test_inference_one_by_one(records, masks):
-    together_model = tiny_model(generator=FixedMasks(masks)).eval()
     with torch.no_grad():
-        together = together_model(records)
+        together = labeller(tiny_model(generator=FixedMasks(masks)))(records)
         for record, picture, expected in zip(records, masks, together, strict=True):
-            (alone,) = tiny_model(generator=FixedMasks([picture])).eval()([record])
+            (alone,) = labeller(tiny_model(generator=FixedMasks([picture])))([record])
             torch.testing.assert_close(alone["sem_seg"], expected["sem_seg"], rtol=0, atol=1e-5)
 
 
 def test_mask_accuracy_results(records, masks):
-    model = tiny_model(generator=FixedMasks(masks), tasks=TaskInference(mask_accuracy=True)).eval()
+    model, tasks = tiny_model(generator=FixedMasks(masks)), TaskInference(mask_accuracy=True)
     with torch.no_grad():
-        results = model(records)
+        results = labeller(model, tasks)(records)
     assert [len(result["mask_cls"]) for result in results] == [3, 0, 2]
     assert "sem_seg" not in results[0]
     assert set(torch.cat([result["mask_cls_unseen"] for result in results]).tolist()) <= {1, 3}
-    model.set_metadata(metadata(["sky", "dog"]))
     with torch.no_grad():
-        assert "mask_cls_unseen" not in model(records)[0]
+        assert "mask_cls_unseen" not in labeller(model, tasks, ["sky", "dog"])(records)[0]
 
 
 def test_all_tasks_with_a_generator_that_has_logits(records, masks):
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(len(picture), 5, generator=generator) for picture in masks]
     tasks = TaskInference(panoptic=True, instance=True, top_k=5)
-    model = tiny_model(generator=FixedMasks(masks, logits), tasks=tasks, ensemble=(0.6, 0.9)).eval()
-    model.set_metadata(metadata(TEST_CLASSES, thing_dataset_id_to_contiguous_id={10: 0, 30: 3}))
+    model = tiny_model(generator=FixedMasks(masks, logits), ensemble=(0.6, 0.9))
+    label = labeller(model, tasks, TEST_CLASSES, thing_dataset_id_to_contiguous_id={10: 0, 30: 3})
     with torch.no_grad():
-        results = model(records)
+        results = label(records)
     for result, record in zip(results, records, strict=True):
         size = (record["height"], record["width"])
         segmentation, segments = result["panoptic_seg"]
@@ -189,63 +188,67 @@ def test_all_tasks_with_a_generator_that_has_logits(records, masks):
     assert len(results[1]["instances"]) == 0 and results[1]["panoptic_seg"][1] == []
 
 
-def test_the_vocabulary_changes_at_run_time(records, masks):
-    model = tiny_model(generator=FixedMasks(masks)).eval()
-    with torch.no_grad():
-        before = model(records)[0]["sem_seg"]
-        model.set_metadata(metadata(["dog", "lawn"]))
-        other = model(records)[0]
-        model.set_metadata(metadata(TEST_CLASSES))
-        again = model(records)[0]["sem_seg"]
-    assert other["sem_seg"].shape[0] == 2
-    assert other["category_overlapping_mask"].tolist() == [True, False]
-    torch.testing.assert_close(before, again)
+def test_vocabularies_do_not_disturb_each_other(records, masks):
+    """Two threads with two vocabularies on one model: the results are those of one after the other."""
+    model = tiny_model(generator=FixedMasks(masks))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def label(classes: list[str]) -> list[dict]:
+        with torch.no_grad():
+            return [labeller(model, None, classes)(records) for _ in range(4)][-1]
+
+    vocabularies = [["dog", "lawn"], TEST_CLASSES]
+    expected = [label(classes) for classes in vocabularies]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(label, vocabularies))
+    for one, other in zip(expected, found, strict=True):
+        for first, second in zip(one, other, strict=True):
+            assert torch.equal(first["sem_seg"], second["sem_seg"])
+            assert torch.equal(first["category_overlapping_mask"], second["category_overlapping_mask"])
+    assert found[0][0]["sem_seg"].shape[0] == 2 and found[0][0]["category_overlapping_mask"].tolist() == [True, False]
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 def test_a_synonym_never_lowers_its_class(records, masks):
-    tasks = TaskInference(mask_accuracy=True)
-    model = tiny_model(generator=FixedMasks(masks), tasks=tasks).eval()
-    logits = []
+    model, logits = tiny_model(generator=FixedMasks(masks)).eval(), []
     with torch.no_grad():
-        logits.append(torch.cat([found for found, _ in model.label_masks(records)]))
-        model.set_metadata(metadata([entry + ",another name" for entry in TEST_CLASSES]))
-        logits.append(torch.cat([found for found, _ in model.label_masks(records)]))
+        for classes in (TEST_CLASSES, [entry + ",another name" for entry in TEST_CLASSES]):
+            found = model.infer(records, model.prepare(metadata(classes)))
+            logits.append(torch.cat([each.logits for each in found]))
     assert (logits[1] >= logits[0] - 1e-4).all()
 
 
 def test_tuned_text_is_embedded_anew_after_training(records, masks):
-    model = tiny_model(generator=FixedMasks(masks), text={"finetune_type": "all"}).eval()
+    model = tiny_model(generator=FixedMasks(masks), text={"finetune_type": "all"})
     with torch.no_grad():
-        first = model(records)[0]["sem_seg"]
+        first = labeller(model)(records)[0]["sem_seg"]
         model.text_encoder.text_projection.add_(torch.randn(32, 32, generator=torch.Generator().manual_seed(0)))
-        torch.testing.assert_close(model(records)[0]["sem_seg"], first)  # remembered
+        torch.testing.assert_close(labeller(model)(records)[0]["sem_seg"], first)  # remembered
         model.train()
-        model.eval()
-        changed = model(records)[0]["sem_seg"]
-    assert (changed - first).abs().max() > 1e-4
+        assert (labeller(model)(records)[0]["sem_seg"] - first).abs().max() > 1e-4
 
 
 def test_loading_weights_forgets_the_text_bank(records, masks):
-    model = tiny_model(generator=FixedMasks(masks)).eval()
+    model = tiny_model(generator=FixedMasks(masks))
     with torch.no_grad():
-        first = model(records)[0]["sem_seg"]
+        first = labeller(model)(records)[0]["sem_seg"]
         state = {name: value.clone() for name, value in model.state_dict().items()}
         state["text_encoder.text_projection"] += torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
         model.load_state_dict(state)
-        assert (model(records)[0]["sem_seg"] - first).abs().max() > 1e-4
+        assert (labeller(model)(records)[0]["sem_seg"] - first).abs().max() > 1e-4
 
 
 def test_whole_model_with_the_naive_encoder(records, masks):
     """The same results with one attention over all tokens."""
     with torch.no_grad():
         results = [
-            tiny_model(generator=FixedMasks(masks), visual={"encoder_class": encoder}).eval()(records)
+            labeller(tiny_model(generator=FixedMasks(masks), visual={"encoder_class": encoder}))(records)
             for encoder in (OneAttention, type(tiny_model().visual_encoder))
         ]
     for naive, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours["sem_seg"], naive["sem_seg"], rtol=0, atol=1e-5)
 
 
-def test_class_entries():
-    assert class_entries(metadata(["a,b", "c"], thing_classes=["c"])) == ["a,b", "c"]
-    assert class_entries(metadata([], thing_classes=["c"])) == ["c"]
+def test_class_names():
+    assert class_names(metadata(["a, b", "c"], thing_classes=["c"])) == (("a", "b"), ("c",))
+    assert class_names(metadata([], thing_classes=["c"])) == (("c",),)

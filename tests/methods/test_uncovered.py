@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 
 from maskclippp.config import default_config
+from maskclippp.inference import TaskInference
 from maskclippp.mask_generators import MaskGenerator
 from maskclippp.mask_generators.ground_truth import GTSegmentor, PanGTSegmentor
 from maskclippp.mask_generators.offline import OfflineSegmentor
-from maskclippp.methods.tasks import TaskInference
-from maskclippp.methods.tta import SemanticTTA
 from maskclippp.structures import MaskRules
 from maskclippp.utils.errors import UserError
-from tests.common import FixedMasks, random_image, tiny_model
-
-from .test_tta import FollowingMasks
+from tests.common import FixedMasks, labeller, random_image, tiny_model
+from tests.methods.test_tta import FollowingMasks, augmented
 
 HEIGHT, WIDTH = 48, 64
 VOID = 4  # the number of test classes
@@ -37,12 +33,16 @@ def masks():
     return found
 
 
-def label_map(masks, record, rules, **tasks):
-    model = tiny_model(generator=FixedMasks([masks]), tasks=TaskInference(rules=rules, **tasks)).eval()
+def with_rules(generator: FixedMasks, rules: MaskRules) -> FixedMasks:
+    generator.rules = rules
+    return generator
+
+
+def label_map(masks, record, rules):
+    model = tiny_model(generator=with_rules(FixedMasks([masks]), rules))
     with torch.no_grad():
-        (scores,) = model([record])
-        model.return_label_maps()
-        (labels,) = model([record])
+        (scores,) = labeller(model)([record])
+        (labels,) = labeller(model, TaskInference(label_maps=True))([record])
     assert scores["sem_seg_uncovered"].equal(labels["sem_seg_uncovered"])
     assert scores["uncovered_is_void"] == labels["uncovered_is_void"] == rules.uncovered_is_void
     return labels["sem_seg_labels"], labels["sem_seg_uncovered"], scores["sem_seg"].argmax(dim=0)
@@ -74,9 +74,10 @@ def test_a_picture_without_masks(record, void):
 @torch.no_grad()
 @pytest.mark.parametrize("as_labels", [False, True])
 def test_augmentation(masks, record, as_labels):
-    tasks = TaskInference(rules=MaskRules(solid=True, uncovered_is_void=True), label_maps=as_labels)
-    model = tiny_model(generator=FollowingMasks([masks]), tasks=tasks).eval()
-    (found,) = SemanticTTA(model, DatasetMapperTTA([HEIGHT, 2 * HEIGHT], 4000, True))([record])
+    rules = MaskRules(solid=True, uncovered_is_void=True)
+    model = tiny_model(generator=with_rules(FollowingMasks([masks]), rules)).eval()
+    mapper = DatasetMapperTTA([HEIGHT, 2 * HEIGHT], 4000, True)
+    (found,) = augmented(model, mapper, label_maps=as_labels)([record])
     assert found["sem_seg_uncovered"].equal(~masks.any(dim=0)) and found["uncovered_is_void"]
     if as_labels:
         assert (found["sem_seg_labels"] == VOID).equal(~masks.any(dim=0))
@@ -84,8 +85,8 @@ def test_augmentation(masks, record, as_labels):
 
 @torch.no_grad()
 def test_masks_alone(masks, record):
-    tasks = TaskInference(segmentor_only=True, rules=MaskRules(solid=True, uncovered_is_void=True))
-    (found,) = tiny_model(generator=FixedMasks([masks]), tasks=tasks).eval()([record])
+    generator = with_rules(FixedMasks([masks]), MaskRules(solid=True, uncovered_is_void=True))
+    (found,) = labeller(tiny_model(generator=generator), TaskInference(segmentor_only=True))([record])
     assert found["uncovered_is_void"] and found["pred_masks"].equal(masks)
 
 
@@ -95,15 +96,15 @@ def test_the_rule_of_each_generator():
     assert MaskGenerator.rules == MaskRules()
 
 
-@pytest.mark.parametrize("rules", [None, MaskRules(), MaskRules(solid=True, uncovered_is_void=True)])
+@pytest.mark.parametrize("rules", [MaskRules(), MaskRules(solid=True, uncovered_is_void=True)])
 @pytest.mark.parametrize("choice", ["auto", "void", "argmax"])
-def test_the_config_decides(rules, choice):
+def test_the_config_decides(masks, record, rules, choice):
     cfg = default_config()
     assert cfg.MODEL.MASKCLIPPP.TEST.UNCOVERED == "auto"
     cfg.MODEL.MASKCLIPPP.TEST.UNCOVERED = choice
-    found, before = TaskInference.from_config(cfg, rules).rules, rules or MaskRules()
-    expected = before.uncovered_is_void if choice == "auto" else choice == "void"
-    assert found == replace(before, uncovered_is_void=expected)
+    tasks = TaskInference.from_config(cfg)
+    (found,) = labeller(tiny_model(generator=with_rules(FixedMasks([masks]), rules)), tasks)([record])
+    assert found["uncovered_is_void"] == (rules.uncovered_is_void if choice == "auto" else choice == "void")
 
 
 def test_an_unknown_choice():
