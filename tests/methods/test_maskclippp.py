@@ -7,9 +7,9 @@ import logging
 import pytest
 import torch
 
+from benchmarks.naive import NaiveCLIPViT
 from maskclippp.methods.maskclippp import class_entries
 from maskclippp.methods.tasks import TaskInference
-from maskclippp.testing.benchmark.naive import NaiveCLIPViT
 from tests.common import (
     TEST_CLASSES,
     FixedMasks,

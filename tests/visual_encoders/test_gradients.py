@@ -6,8 +6,8 @@ import pytest
 import torch
 from timm.models.eva import eva02_tiny_patch14_224
 
+from benchmarks.naive import NaiveCLIPViT, NaiveEVACLIPViT
 from maskclippp.structures import ImageBatch
-from maskclippp.testing.benchmark.naive import NaiveCLIPViT, NaiveEVACLIPViT
 from maskclippp.visual_encoders.eva_vit import EVACLIPViT
 from maskclippp.visual_encoders.vit import CLIPViT
 from tests.common import rectangle_masks, tiny_transform, tiny_vit

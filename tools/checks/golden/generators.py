@@ -1,0 +1,84 @@
+"""Kinds of the mask generators room: heads on stored features."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+
+from maskclippp.config import default_config
+from maskclippp.mask_generators import MaskGenerator, build_mask_generator
+from maskclippp.mask_generators.published import generator_weights
+from maskclippp.structures import TextBank
+from maskclippp.utils.weights import without_weights
+
+from .case import Case, Results, golden_kind
+
+# Names of sizes in the cases, and the config keys that they are.
+KEYS = {
+    "NHEADS": "MODEL.MASK_FORMER.NHEADS",
+    "Q": "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES",
+    "HID": "MODEL.MASK_FORMER.HIDDEN_DIM",
+    "FF": "MODEL.MASK_FORMER.DIM_FEEDFORWARD",
+    "ENC": "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS",
+    "MDIM": "MODEL.SEM_SEG_HEAD.MASK_DIM",
+    "NCLS": "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+}
+
+
+@golden_kind("mask2former_head", "fcclip_head")
+@torch.no_grad()
+def mask_head(case: Case) -> Results:
+    """Pixel decoder and mask decoder, through the generator that the case is of."""
+    generator, names = _generator(case)
+    maps = [case.input(name) for name in names]
+    mask_features, levels = generator.sem_seg_head.pixel_decoder(maps)
+    yield "mask_features", mask_features
+    yield from ((f"multi_scale.{index}", level) for index, level in enumerate(levels))
+    text = _text(case) if generator.needs_text else None
+    (predictions,) = generator.sem_seg_head(maps, generator.class_texts(text))
+    yield "pred_mask_logits", predictions.mask_logits
+    sizes = [tuple(generator.stride * side for side in maps[0].shape[-2:])]
+    features = {name: list(feature) for name, feature in zip(names, maps, strict=True)}
+    found = generator([{}], sizes=sizes, features=features, text=text)
+    yield "pred_masks", found.masks[0].values[None]
+    yield "pred_logits", found.logits[0][None]
+
+
+def _generator(case: Case) -> tuple[MaskGenerator, list[str]]:
+    """Build the generator with the case's weights; also the names of its features, the finest first."""
+    sizes = case.meta["cfg"]
+    names = sorted(name.removeprefix("in.") for name in case.tensors if name.startswith("in.") and name.endswith("_f"))
+    shapes = {
+        name: ShapeSpec(channels=channels, stride=stride)
+        for name, channels, stride in zip(
+            names, case.meta["feature_channels"], case.meta["feature_strides"], strict=True
+        )
+    }
+    cfg = default_config()
+    cfg.merge_from_list([item for name, key in KEYS.items() if name in sizes for item in (key, sizes[name])])
+    cfg.MODEL.MASK_FORMER.DEC_LAYERS = sizes["DEC"] + 1
+    cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = sizes["HID"]
+    cfg.MODEL.SEM_SEG_HEAD.NORM = "GN"
+    node = cfg.MODEL.MASKCLIPPP
+    node.SEGMENTOR.NAME = "FCCLIPSegmentor" if "CLIP_DIM" in sizes else "Mask2FormerSegmentor"
+    node.SEGMENTOR.IN_FEATURES, node.SEGMENTOR.TRANSFORMER_IN_FEATURES = names, names[1:]
+    if "CLIP_DIM" in sizes:
+        node.TEXT_ENCODER_F.NAME = "CLIPTextEncoder"
+        shapes["emb_f"] = ShapeSpec(channels=sizes["CLIP_DIM"])
+    return build_generator(cfg, shapes, case), names
+
+
+def build_generator(cfg: CfgNode, shapes: dict[str, ShapeSpec], case: Case, prefix: str = "") -> MaskGenerator:
+    """Build the generator of a config on features of these shapes; its weights begin with ``prefix`` in the case."""
+    with without_weights():
+        generator = build_mask_generator(cfg, shapes)
+    weights = {key.removeprefix(prefix): value for key, value in case.parameters().items() if key.startswith(prefix)}
+    generator.load_state_dict(generator_weights(weights))
+    return generator
+
+
+def _text(case: Case) -> TextBank:
+    counts = case.input("num_synonyms")
+    index = torch.arange(len(counts)).repeat_interleave(counts)
+    return TextBank(case.input("text_embeddings")[:, None], index, num_classes=len(counts))

@@ -1,0 +1,165 @@
+"""Kinds of whole MaskCLIP++ models: a training step, and inference with ground-truth masks."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
+from PIL import Image
+from torch import Tensor
+
+from maskclippp.config import default_config
+from maskclippp.criteria import build_criterion
+from maskclippp.engine.optimizer import build_gradient_clipper, build_optimizer, checkpoint_names
+from maskclippp.mask_generators.ground_truth import GTSegmentor
+from maskclippp.methods import MaskCLIPpp
+from maskclippp.methods.tasks import TaskInference
+from maskclippp.similarity import build_psm
+from maskclippp.text_encoders import TextEncoder, build_text_encoder
+from maskclippp.utils.errors import UserError
+from maskclippp.visual_encoders import build_visual_encoder
+
+from ..tiny_clip import register_model
+from .case import Case, Results, golden_kind
+from .nodes import change, node_from
+from .text import text_config
+from .trunks import with_known_trunk
+from .visual import CommonCanvas
+
+NORM_TOLERANCE = 1e-4
+STEP_OPTIONS = (
+    "BASE_LR",
+    "WEIGHT_DECAY",
+    "WEIGHT_DECAY_NORM",
+    "WEIGHT_DECAY_EMBED",
+    "WEIGHT_DECAY_BIAS",
+    "VISUAL_ENCODER_MULTIPLIER",
+    "TEXT_ENCODER_MULTIPLIER",
+)
+
+
+@golden_kind("train_step_")
+def train_step(case: Case) -> Results:
+    """Loss, gradients and parameters after one optimizer step; gradient norms of all parameters."""
+    model = build_model(case).train()
+    model.visual_encoder.train_transform = CommonCanvas(model.visual_encoder.train_transform)
+    (loss,) = model(_training_records(case)).values()
+    yield "loss", loss
+    loss.backward()
+    names = {name: parameter for parameter, name in checkpoint_names(model).items() if parameter.requires_grad}
+    yield "json.trainable_parameters", sorted(names, key=case.meta.get("trainable_parameters", []).index)
+    _check_norms(names, case.meta.get("gradient_norms", {}))
+    for name, parameter in names.items():
+        if parameter.grad is not None:
+            yield f"grad.{name}", parameter.grad.clone()
+    cfg = _solver(case)
+    optimizer = build_optimizer(cfg, model)
+    build_gradient_clipper(cfg)(names.values())
+    optimizer.step()
+    for name, parameter in names.items():
+        yield f"after_step.{name}", parameter
+
+
+@golden_kind("infer_gt_masks_")
+@torch.no_grad()
+def infer_ground_truth_masks(case: Case) -> Results:
+    """Semantic map and class of each mask, with masks read from label maps."""
+    with tempfile.TemporaryDirectory() as folder:
+        for index, image in enumerate(case.inputs("image")):
+            labels = Path(folder, f"{index}.png")
+            Image.fromarray(case.input(f"gt_sem_seg.{index}").numpy().astype(np.uint8)).save(labels)
+            height, width = case.input(f"output_size.{index}").tolist()
+            record = {"image": image, "height": height, "width": width, "sem_seg_file_name": str(labels)}
+            for accuracy in (False, True):
+                model = build_model(case, TaskInference(mask_accuracy=accuracy))
+                (result,) = model([record])
+                yield from ((f"{key}.{index}", value) for key, value in result.items())
+            yield "category_overlapping_mask", result["category_overlapping_mask"]
+    yield "test_t_embs", model.text_classifier.bank(model.test_names).embeddings
+
+
+def build_model(case: Case, tasks: TaskInference | None = None, **parts: Any) -> MaskCLIPpp:
+    """Build the model of ``cfg``, ``model_config`` and the class lists, with the case's weights, in evaluation mode.
+
+    Args:
+        case: its weights are those of the tuned parts.
+        tasks: by default semantic segmentation.
+        parts: of the model; by default masks come from annotations, and nothing is ensembled.
+    """
+    node = _node(case)
+    visual_encoder = build_visual_encoder(node.VISUAL_ENCODER)
+    text_encoder = _text_encoder(case, node)
+    templates = case.meta["templates"]
+    train_classes = case.meta["train_classes"]
+    test_classes = case.meta.get("test_classes", train_classes)
+    if not parts:
+        parts = {
+            "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F),
+            "generator": GTSegmentor(ignore_label=case.meta.get("ignore_label", 255)),
+        }
+    model = MaskCLIPpp(
+        visual_encoder=visual_encoder,
+        text_encoder=text_encoder,
+        psm=build_psm(node, len(templates), visual_encoder.output_shape()),
+        criterion=build_criterion(node.CRITERION),
+        use_logit_scale=node.USE_LOGIT_SCALE,
+        templates=templates,
+        text_chunk_size=node.TEXT_CHUNK_SIZE,
+        train_classes=train_classes,
+        tasks=tasks or TaskInference(),
+        test_metadata=SimpleNamespace(
+            stuff_classes=test_classes,
+            thing_dataset_id_to_contiguous_id={thing: thing for thing in case.meta.get("thing_ids", [])},
+        ),
+        **parts,
+    )
+    case.load_into(visual_encoder=visual_encoder, text_encoder=text_encoder, psm=model.psm)
+    return model.eval()
+
+
+def _node(case: Case) -> CfgNode:
+    node = node_from("MODEL.MASKCLIPPP", {})
+    change(node, case.meta["cfg"])
+    node.VISUAL_ENCODER.MODEL_NAME = register_model(with_known_trunk(case.meta["model_config"], case.parameters()))
+    return node
+
+
+def _text_encoder(case: Case, node: CfgNode) -> TextEncoder:
+    """The text tower that the keys are of: only EVA's lie below ``proxy``."""
+    is_eva = any(key.startswith("text_encoder.proxy.") for key in case.parameters())
+    node.TEXT_ENCODER.NAME = "EVACLIPTextEncoder" if is_eva else "CLIPTextEncoder"
+    node.TEXT_ENCODER.MODEL_NAME = register_model(text_config(case))
+    return build_text_encoder(node.TEXT_ENCODER)
+
+
+def _training_records(case: Case) -> list[dict]:
+    records = []
+    for image, masks, labels in zip(*(case.inputs(n) for n in ("image", "masks", "labels")), strict=True):
+        instances = Instances(tuple(image.shape[-2:]), gt_masks=masks, gt_classes=labels)
+        records.append({"image": image, "instances": instances})
+    return records
+
+
+def _solver(case: Case) -> CfgNode:
+    cfg, options = default_config(), case.meta["optimizer"]
+    for key in STEP_OPTIONS:
+        cfg.SOLVER[key] = options[key]
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = options["full_model_gradient_clip_norm"]
+    return cfg
+
+
+def _check_norms(parameters: dict[str, Tensor], expected: dict[str, float | None]) -> None:
+    for name, norm in expected.items():
+        gradient = parameters[name].grad
+        ours = None if gradient is None else float(gradient.norm())
+        if (ours or 0.0) != (norm or 0.0) and not abs((ours or 0.0) - (norm or 0.0)) <= NORM_TOLERANCE:
+            raise UserError(f"gradient norm of {name} is {ours}, expected {norm}")
