@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_wheel_holds_every_file_of_the_package(root_dir, wheel):
 def test_wheel_holds_the_configs(root_dir, wheel):
     wanted = {f"maskclippp/{path.relative_to(root_dir).as_posix()}" for path in (root_dir / "configs").rglob("*.yaml")}
     assert wanted and wanted - set(wheel.namelist()) == set()
+
+
+def test_an_installed_package_finds_its_configs_from_an_empty_folder(wheel, tmp_path):
+    wheel.extractall(tmp_path / "site")
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import maskclippp; from maskclippp.config import load_config;"
+        "print(maskclippp.__file__, load_config('configs/toy/maskclippp_toy_clip-vit.yaml').MODEL.META_ARCHITECTURE)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "site" / "maskclippp" / "__init__.py"), "MaskCLIPpp"]
 
 
 def test_wheel_holds_nothing_else(wheel):
