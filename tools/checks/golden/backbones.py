@@ -8,6 +8,8 @@ from maskclippp.config import default_config
 from maskclippp.visual_encoders import build_visual_encoder
 from maskclippp.visual_encoders.swin import STAGES
 
+from .batches import per_picture
+from .canvas import compare_canvas, read_pictures
 from .case import Case, Results, golden_kind
 from .nodes import change
 
@@ -22,8 +24,10 @@ def swin_features(case: Case) -> Results:
     change(node, case.meta["cfg"] | {"NAME": "D2SwinTransformer"})
     encoder = build_visual_encoder(node, cfg)
     case.load_into(backbone=encoder.proxy)
-    images = case.inputs("image")
-    yield "canvas", torch.cat([batch.pixels for batch in encoder.transform(images)])
-    output = encoder(images)
+    images, _, canvas = read_pictures(case, encoder.test_transform)
+    yield from compare_canvas(case, canvas, images)
+    encoder.test_transform = canvas
+    features = encoder(images).features
     for name in STAGES:
-        yield name, torch.stack(output.features[name + encoder.feature_suffix])
+        for stored in {name, name + encoder.feature_suffix}:
+            yield from per_picture(case, stored, features[name + encoder.feature_suffix])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from maskclippp.text_encoders import build_text_encoder
 from maskclippp.visual_encoders import build_visual_encoder
 
 from ..tiny_clip import register_model
+from .batches import cut_to_sizes, per_picture, pictures, stored_result
 from .case import Case, Results, golden_kind
 from .models import build_model
 from .nodes import change
@@ -36,20 +38,24 @@ def infer_full(case: Case) -> Results:
     """Masks and logits of the generator; semantic, panoptic and instance results."""
     model = _build(case)
     segments = []
-    for index, image in enumerate(case.inputs("image")):
-        height, width = case.input(f"output_size.{index}").tolist()
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    images = cut_to_sizes(case, pictures(case, "image", 3))
+    for index, (image, size) in enumerate(zip(images, pictures(case, "output_size", 1), strict=True)):
+        height, width = size.tolist()
         record = {"image": image, "height": height, "width": width}
         proposals = model.propose([record])
-        yield f"segmentor_logits.{index}", proposals.logits[0]
-        yield f"pred_masks.{index}", proposals.masks[0].dense()
+        found["segmentor_logits"].append(proposals.logits[0])
+        found["pred_masks"].append(proposals.masks[0].dense())
         (result,) = model([record])
-        yield f"sem_seg.{index}", result["sem_seg"]
-        panoptic, found = result["panoptic_seg"]
-        stored = case.outputs().get(f"panoptic_seg.{index}", panoptic)
-        yield f"panoptic_seg.{index}", torch.where(_ties(model, record), stored, panoptic)
-        segments.append(found)
+        found["sem_seg"].append(result["sem_seg"])
+        panoptic, parts = result["panoptic_seg"]
+        stored = stored_result(case, "panoptic_seg", index, panoptic)
+        found["panoptic_seg"].append(torch.where(_ties(model, record), stored, panoptic))
+        segments.append(parts)
         for name, value in sorted_instances("inst", result["instances"]):
-            yield f"{name}.{index}", value
+            found[name].append(value)
+    for name, values in found.items():
+        yield from per_picture(case, name, values)
     yield "json.segments_info", segments
     yield "test_t_embs", model.text_classifier.bank(model.test_names).embeddings
     text = model.generator_text()

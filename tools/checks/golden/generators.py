@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from torch import Tensor
 
 from maskclippp.config import default_config
 from maskclippp.mask_generators import MaskGenerator, build_mask_generator
@@ -12,6 +16,7 @@ from maskclippp.mask_generators.published import generator_weights
 from maskclippp.structures import TextBank
 from maskclippp.utils.weights import without_weights
 
+from .batches import per_picture, pictures
 from .case import Case, Results, golden_kind
 
 # Names of sizes in the cases, and the config keys that they are.
@@ -24,6 +29,8 @@ KEYS = {
     "MDIM": "MODEL.SEM_SEG_HEAD.MASK_DIM",
     "NCLS": "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
 }
+# In "in.res2_f", or for each picture in "in.res2_f.0".
+FEATURE = re.compile(r"in\.(\w+_f)(?:\.\d+)?$")
 
 
 @golden_kind("mask2former_head", "fcclip_head")
@@ -31,24 +38,38 @@ KEYS = {
 def mask_head(case: Case) -> Results:
     """Pixel decoder and mask decoder, through the generator that the case is of."""
     generator, names = _generator(case)
-    maps = [case.input(name) for name in names]
-    mask_features, levels = generator.sem_seg_head.pixel_decoder(maps)
-    yield "mask_features", mask_features
-    yield from ((f"multi_scale.{index}", level) for index, level in enumerate(levels))
+    features = {name: pictures(case, name, 3) for name in names}
     text = _text(case) if generator.needs_text else None
-    (predictions,) = generator.sem_seg_head(maps, generator.class_texts(text))
-    yield "pred_mask_logits", predictions.mask_logits
-    sizes = [tuple(generator.stride * side for side in maps[0].shape[-2:])]
-    features = {name: list(feature) for name, feature in zip(names, maps, strict=True)}
-    found = generator([{}], sizes=sizes, features=features, text=text)
-    yield "pred_masks", found.masks[0].values[None]
-    yield "pred_logits", found.logits[0][None]
+    texts = generator.class_texts(text)
+    results: dict[str, list[Tensor]] = defaultdict(list)
+    for maps in _batches(list(features.values())):
+        mask_features, levels = generator.sem_seg_head.pixel_decoder(maps)
+        (predictions,) = generator.sem_seg_head(maps, texts)
+        results["mask_features"] += mask_features
+        results["pred_mask_logits"] += predictions.mask_logits
+        for index, level in enumerate(levels):
+            results[f"multi_scale.{index}"] += level
+    finest = features[names[0]]
+    sizes = [tuple(generator.stride * side for side in each.shape[-2:]) for each in finest]
+    found = generator([{} for _ in finest], sizes=sizes, features=features, text=text)
+    results["pred_masks"] = [masks.values for masks in found.masks]
+    results["pred_logits"] = found.logits
+    for name, values in results.items():
+        yield from per_picture(case, name, values)
+
+
+def _batches(levels: list[list[Tensor]]) -> list[list[Tensor]]:
+    """Maps of the pictures, level by level -> batches: one if all pictures have one size, else one of each picture."""
+    same = all(len({each.shape for each in level}) == 1 for level in levels)
+    if same:
+        return [[torch.stack(level) for level in levels]]
+    return [[each[None] for each in picture] for picture in zip(*levels, strict=True)]
 
 
 def _generator(case: Case) -> tuple[MaskGenerator, list[str]]:
     """Build the generator with the case's weights; also the names of its features, the finest first."""
     sizes = case.meta["cfg"]
-    names = sorted(name.removeprefix("in.") for name in case.tensors if name.startswith("in.") and name.endswith("_f"))
+    names = sorted({found[1] for found in map(FEATURE.match, case.tensors) if found})
     shapes = {
         name: ShapeSpec(channels=channels, stride=stride)
         for name, channels, stride in zip(

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from detectron2.layers import ShapeSpec
-from torch import nn
+from torch import Tensor, nn
 
 from maskclippp.criteria import build_criterion
 from maskclippp.similarity import SimilarityContext, build_psm
 
+from .batches import cut_to_counts, per_picture, pictures, rows_of_pictures
 from .case import Case, Results, golden_kind
 from .nodes import node_from
 
@@ -20,32 +21,44 @@ from .nodes import node_from
 @torch.no_grad()
 def psm_linear(case: Case) -> Results:
     """LinearPSM."""
-    yield "corrs", _unfolded(_psm(case, "LinearPSM"), case.input("corrs"))
+    parts = pictures(case, "corrs", 3)
+    yield from _corrs(case, parts, _unfolded(_psm(case, "LinearPSM"), torch.cat(parts)))
 
 
 @golden_kind("psm_dummy", tolerance=5e-6)
 @torch.no_grad()
 def psm_dummy(case: Case) -> Results:
     """DummyPSM."""
-    yield "corrs", _psm(case, "DummyPSM")(case.input("corrs"))
+    parts = pictures(case, "corrs", 3)
+    yield from _corrs(case, parts, _psm(case, "DummyPSM")(torch.cat(parts)))
 
 
 @golden_kind("psm_pseudo_text", tolerance=5e-6)
 @torch.no_grad()
 def psm_pseudo_text(case: Case) -> Results:
     """PseudoTextPSM, with the rows of each image together."""
-    dense, text = case.input("p_embs"), case.input("t_embs")
-    shapes = {"p_embs": ShapeSpec(channels=dense.shape[1]), "emb": ShapeSpec(channels=text.shape[-1])}
+    dense, text = pictures(case, "p_embs", 3), case.input("t_embs")
+    shapes = {"p_embs": ShapeSpec(channels=len(dense[0])), "emb": ShapeSpec(channels=text.shape[-1])}
+    embeddings = cut_to_counts(case, pictures(case, "m_embs", 2))
+    rows = rows_of_pictures(case, embeddings, len(dense))
     context = SimilarityContext(
-        mask_embeddings=torch.cat(case.inputs("m_embs")),
+        mask_embeddings=torch.cat(embeddings),
         text_embeddings=text,
-        image_index=case.input("mask2batch"),
-        features={"p_embs": list(dense)},
+        image_index=torch.stack(rows).int().argmax(dim=0),
+        features={"p_embs": dense},
     )
-    yield "corrs", _unfolded(_psm(case, "PseudoTextPSM", shapes), case.input("corrs"), context)
+    parts = cut_to_counts(case, pictures(case, "corrs", 3))
+    if len(parts) == 1:  # all rows in one tensor
+        parts = [parts[0][row] for row in rows]
+    psm = _psm(case, "PseudoTextPSM", shapes)
+    yield from _corrs(case, parts, _unfolded(psm, torch.cat(parts), context))
 
 
-def _unfolded(psm: nn.Module, *inputs: Any) -> torch.Tensor:
+def _corrs(case: Case, parts: list[Tensor], result: Tensor) -> Results:
+    yield from per_picture(case, "corrs", result.split([len(part) for part in parts]))
+
+
+def _unfolded(psm: nn.Module, *inputs: Any) -> Tensor:
     """Return the result of two maps one after the other, as the stored one was made; folding them may only round it."""
     folded, unfolded = psm.eval()(*inputs), psm.train()(*inputs)
     torch.testing.assert_close(folded, unfolded, rtol=1e-5, atol=1e-6 * float(unfolded.abs().max()))
@@ -57,7 +70,7 @@ def _psm(case: Case, name: str, visual_shapes: dict[str, ShapeSpec] | None = Non
     node = node_from("MODEL.MASKCLIPPP", {})
     node.PSM = node_from("MODEL.MASKCLIPPP.PSM", numbers)
     node.PSM.NAME = name
-    psm = build_psm(node, case.input("corrs").shape[-1], visual_shapes or {})
+    psm = build_psm(node, pictures(case, "corrs", 3)[0].shape[-1], visual_shapes or {})
     case.load_into(psm=psm)
     return psm
 
@@ -90,7 +103,7 @@ def _variant(case: Case, key: str, options: dict[str, Any]) -> Results:
     criterion = build_criterion(node_from("MODEL.MASKCLIPPP.CRITERION", options))
     logits = case.input("corrs").clone().requires_grad_()
     labels = case.input("labels_with_ignored" if key.startswith("ignored") else "labels")
-    areas = torch.cat(case.inputs("areas"))
+    areas = torch.cat(cut_to_counts(case, pictures(case, "areas", 1)))
     if key.startswith("all_empty"):
         areas = torch.zeros_like(areas)
     (loss,) = criterion(logits, labels, case.input("mask2batch"), areas).values()

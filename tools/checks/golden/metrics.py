@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
 from maskclippp.evaluation.panoptic import PanopticEvaluator
 from maskclippp.evaluation.panoptic_matching import mean_quality
 from maskclippp.evaluation.semantic import SemSegEvaluator
 
+from .batches import cut_to_counts, cut_to_sizes, pictures
 from .case import Case, Results, golden_kind
 
 IGNORE_LABEL = 255
@@ -44,15 +46,14 @@ def panoptic(case: Case) -> Results:
     classes = {category["id"]: index for index, category in enumerate(case.meta["categories"])}
     things = [classes[category["id"]] for category in case.meta["categories"] if category["isthing"]]
     evaluator = PanopticEvaluator([category["name"] for category in case.meta["categories"]], things)
+    annotations = zip(case.meta["gt_annotations"], case.meta["pred_annotations"], strict=True)
+    ids = zip(*(cut_to_sizes(case, pictures(case, name, 2)) for name in ("gt_ids", "pred_ids")), strict=True)
     with tempfile.TemporaryDirectory() as folder:
-        for index, (truth, found) in enumerate(
-            zip(case.meta["gt_annotations"], case.meta["pred_annotations"], strict=True)
-        ):
+        for index, ((truth, found), (gt_ids, pred_ids)) in enumerate(zip(annotations, ids, strict=True)):
             path = Path(folder) / f"{index}.png"
-            _write_panoptic(path, case.input(f"gt_ids.{index}").numpy())
+            _write_panoptic(path, gt_ids.numpy())
             record = {"pan_seg_file_name": str(path), "segments_info": _contiguous(truth, classes)}
-            segments = case.input(f"pred_ids.{index}"), _contiguous(found, classes)
-            evaluator.process([record], [{"panoptic_seg": segments}])
+            evaluator.process([record], [{"panoptic_seg": (pred_ids, _contiguous(found, classes))}])
     qualities = evaluator.qualities
     groups = {"All": range(len(classes)), "Things": things, "Stuff": sorted(set(classes.values()) - set(things))}
     rows = {name: mean_quality(qualities, members) for name, members in groups.items()}
@@ -79,24 +80,28 @@ def _ignore_label(case: Case) -> int:
 
 
 def _run(case: Case, evaluator: MaskAccEvaluator | SemSegEvaluator, task: str) -> Results:
+    predictions = cut_to_counts(case, pictures(case, "pred_classes", 1)) or cut_to_sizes(
+        case, pictures(case, "pred", 2)
+    )
+    maps = cut_to_sizes(case, pictures(case, "gt", 2))
+    truths = maps or cut_to_counts(case, pictures(case, "gt_classes", 1))
     with tempfile.TemporaryDirectory() as folder:
-        predictions = case.inputs("pred_classes") or case.inputs("pred")
-        for index, prediction in enumerate(predictions):
+        for index, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
             output = {"mask_cls" if task == "mask_acc" else "sem_seg_labels": prediction}
             if case.has("category_overlapping_mask"):
                 output["category_overlapping_mask"] = case.input("category_overlapping_mask")
-            evaluator.process([_record(case, index, Path(folder))], [output])
+            evaluator.process([_record(truth, index, Path(folder))], [output])
     yield "confusion", torch.from_numpy(evaluator.confusion)
     yield "json.expected", evaluator.evaluate()[task]
 
 
-def _record(case: Case, index: int, folder: Path) -> dict[str, Any]:
+def _record(truth: Tensor, index: int, folder: Path) -> dict[str, Any]:
+    """A record of a label map (H, W), or of the classes of segments (N,)."""
     record: dict[str, Any] = {"file_name": f"image {index}"}
-    if case.has(f"gt.{index}"):
-        labels = case.input(f"gt.{index}").numpy()
+    if truth.dim() == 2:
+        labels = truth.numpy()
         record["sem_seg_file_name"] = str(folder / f"{index}.png")
         Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(record["sem_seg_file_name"])
     else:
-        classes = case.input(f"gt_classes.{index}").tolist()
-        record["segments_info"] = [{"id": number, "category_id": value} for number, value in enumerate(classes)]
+        record["segments_info"] = [{"id": number, "category_id": value} for number, value in enumerate(truth.tolist())]
     return record

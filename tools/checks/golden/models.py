@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,11 +27,12 @@ from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
 
 from ..tiny_clip import register_model
+from .batches import cut_to_counts, cut_to_sizes, per_picture, pictures
+from .canvas import compare_canvas, read_pictures
 from .case import Case, Results, golden_kind
 from .nodes import change, node_from
 from .text import text_config
 from .trunks import with_known_trunk
-from .visual import CommonCanvas
 
 NORM_TOLERANCE = 1e-4
 STEP_OPTIONS = (
@@ -48,8 +50,10 @@ STEP_OPTIONS = (
 def train_step(case: Case) -> Results:
     """Loss, gradients and parameters after one optimizer step; gradient norms of all parameters."""
     model = build_model(case).train()
-    model.visual_encoder.train_transform = CommonCanvas(model.visual_encoder.train_transform)
-    (loss,) = model(_training_records(case)).values()
+    images, masks, canvas = read_pictures(case, model.visual_encoder.train_transform)
+    yield from compare_canvas(case, canvas, images)
+    model.visual_encoder.train_transform = canvas
+    (loss,) = model(_training_records(case, images, masks or [])).values()
     yield "loss", loss
     loss.backward()
     names = {name: parameter for parameter, name in checkpoint_names(model).items() if parameter.requires_grad}
@@ -70,18 +74,25 @@ def train_step(case: Case) -> Results:
 @torch.no_grad()
 def infer_ground_truth_masks(case: Case) -> Results:
     """Semantic map and class of each mask, with masks read from label maps."""
+    models = [build_model(case, TaskInference(mask_accuracy=accuracy)) for accuracy in (False, True)]
+    images = cut_to_sizes(case, pictures(case, "image", 3))
+    given = zip(images, pictures(case, "gt_sem_seg", 2), pictures(case, "output_size", 1), strict=True)
+    found: dict[str, list[Tensor]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        for index, image in enumerate(case.inputs("image")):
-            labels = Path(folder, f"{index}.png")
-            Image.fromarray(case.input(f"gt_sem_seg.{index}").numpy().astype(np.uint8)).save(labels)
-            height, width = case.input(f"output_size.{index}").tolist()
-            record = {"image": image, "height": height, "width": width, "sem_seg_file_name": str(labels)}
-            for accuracy in (False, True):
-                model = build_model(case, TaskInference(mask_accuracy=accuracy))
-                (result,) = model([record])
-                yield from ((f"{key}.{index}", value) for key, value in result.items())
-            yield "category_overlapping_mask", result["category_overlapping_mask"]
-    yield "test_t_embs", model.text_classifier.bank(model.test_names).embeddings
+        for index, (image, labels, size) in enumerate(given):
+            path = Path(folder, f"{index}.png")
+            Image.fromarray(labels.numpy().astype(np.uint8)).save(path)
+            record = dict(zip(("height", "width"), size.tolist(), strict=True))
+            record |= {"image": image, "sem_seg_file_name": str(path)}
+            results: dict[str, Tensor] = {}
+            for model in models:
+                results |= model([record])[0]
+            yield "category_overlapping_mask", results.pop("category_overlapping_mask")
+            for key, value in results.items():
+                found[key].append(value)
+    for key, values in found.items():
+        yield from per_picture(case, key, values)
+    yield "test_t_embs", models[0].text_classifier.bank(models[0].test_names).embeddings
 
 
 def build_model(case: Case, tasks: TaskInference | None = None, **parts: Any) -> MaskCLIPpp:
@@ -138,10 +149,10 @@ def _text_encoder(case: Case, node: CfgNode) -> TextEncoder:
     return build_text_encoder(node.TEXT_ENCODER)
 
 
-def _training_records(case: Case) -> list[dict]:
+def _training_records(case: Case, images: list[Tensor], masks: list[Tensor]) -> list[dict]:
     records = []
-    for image, masks, labels in zip(*(case.inputs(n) for n in ("image", "masks", "labels")), strict=True):
-        instances = Instances(tuple(image.shape[-2:]), gt_masks=masks, gt_classes=labels)
+    for image, mask, labels in zip(images, masks, cut_to_counts(case, pictures(case, "labels", 1)), strict=True):
+        instances = Instances(tuple(image.shape[-2:]), gt_masks=mask, gt_classes=labels)
         records.append({"image": image, "instances": instances})
     return records
 

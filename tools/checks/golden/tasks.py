@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
 import torch
 from detectron2.structures import Instances
 from torch import Tensor
@@ -18,15 +21,33 @@ from maskclippp.inference import (
     train_to_test_lookup,
 )
 
+from .batches import cut_to_counts, cut_to_sizes, per_picture, pictures
 from .case import Case, Results, golden_kind
 
 
 @golden_kind("inference_")
 @torch.no_grad()
 def inference(case: Case) -> Results:
-    """Semantic, panoptic and instance results and the class of each mask, from class logits and masks of one image."""
-    cfg = case.meta["cfg"]
-    logits, masks, classes = case.input("mask_cls"), case.input("mask_pred"), cfg["num_classes"]
+    """Semantic, panoptic and instance results and the class of each mask, from class logits and masks of pictures."""
+    segments = []
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    masks = cut_to_sizes(case, cut_to_counts(case, pictures(case, "mask_pred", 3)))
+    for logits, each in zip(cut_to_counts(case, pictures(case, "mask_cls", 2)), masks, strict=True):
+        for name, value in _tasks(case.meta["cfg"], logits, each):
+            if name == "json.segments_info":
+                segments.append(value)
+            else:
+                found[name].append(value)
+    stored = case.meta.get("segments_info", [])
+    is_batch = len(segments) > 1 or isinstance(next(iter(stored), None), list)
+    yield "json.segments_info", segments if is_batch else segments[0]
+    for name, values in found.items():
+        yield from per_picture(case, name, values)
+
+
+def _tasks(cfg: dict[str, Any], logits: Tensor, masks: Tensor) -> Results:
+    """The results of one picture."""
+    classes = cfg["num_classes"]
     yield "sem_seg", semantic_scores(logits, masks, classes)
     yield "mask_cls_argmax", mask_classes(logits, classes)
     segmentation, segments = panoptic_inference(
@@ -59,7 +80,7 @@ def sorted_instances(prefix: str, instances: Instances) -> Results:
 @torch.no_grad()
 def ensemble_void_open(case: Case) -> Results:
     """Our logits with those of a generator over the same classes: ensembled, with void, both."""
-    yield from _ensembles(case, case.inputs("segmentor_logits"))
+    yield from _ensembles(case, _generator_logits(case))
 
 
 @golden_kind("ensemble_void_closed", tolerance=5e-6)
@@ -70,16 +91,24 @@ def ensemble_void_closed(case: Case) -> Results:
     lookup = train_to_test_lookup(train, test)
     yield "train2test_lut", lookup
     yield from _ensembles(
-        case, [closed_to_test_logits(logits, lookup, len(test)) for logits in case.inputs("segmentor_logits")]
+        case, [closed_to_test_logits(logits, lookup, len(test)) for logits in _generator_logits(case)]
     )
+
+
+def _generator_logits(case: Case) -> list[Tensor]:
+    return cut_to_counts(case, pictures(case, "segmentor_logits", 2))
 
 
 def _ensembles(case: Case, over_test_classes: list[Tensor]) -> Results:
     seen = case.input("category_overlapping_mask").bool()
-    images = zip(case.inputs("logits"), case.inputs("segmentor_logits"), over_test_classes, strict=True)
-    for index, (logits, generator_logits, moved) in enumerate(images):
-        yield f"with_void.{index}", add_void(logits, generator_logits)
-        for number, (alpha, beta) in enumerate(case.meta["alpha_beta"]):
-            mixed = geometric_ensemble(logits, moved, seen, alpha=alpha, beta=beta)
-            yield f"ensembled.{number}.{index}", mixed
-            yield f"ensembled_with_void.{number}.{index}", add_void(mixed, generator_logits)
+    ours, theirs = cut_to_counts(case, pictures(case, "logits", 2)), _generator_logits(case)
+    found = {"with_void": [add_void(*pair) for pair in zip(ours, theirs, strict=True)]}
+    for number, (alpha, beta) in enumerate(case.meta["alpha_beta"]):
+        mixed = [
+            geometric_ensemble(logits, moved, seen, alpha=alpha, beta=beta)
+            for logits, moved in zip(ours, over_test_classes, strict=True)
+        ]
+        found[f"ensembled.{number}"] = mixed
+        found[f"ensembled_with_void.{number}"] = [add_void(*pair) for pair in zip(mixed, theirs, strict=True)]
+    for name, values in found.items():
+        yield from per_picture(case, name, values)

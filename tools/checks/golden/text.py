@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from open_clip.model import CLIPTextCfg
-from torch import Tensor
 
 from maskclippp.data.vocabularies import seen_classes, split_synonyms
 from maskclippp.similarity import max_over_synonyms
 from maskclippp.text_encoders import TextClassifier, TextEncoder, build_text_encoder
 
 from ..tiny_clip import register_model
+from .batches import cut_to_counts, per_picture, pictures, rows_of_pictures
 from .case import Case, Results, golden_kind
 from .nodes import node_from
 
@@ -66,13 +66,9 @@ def text_classifier(case: Case, encoder) -> Results:
     yield "category_overlapping_mask", torch.tensor(seen)
     bank = classifier.bank(names)
     for source, target in (("corrs", "logits"), ("corrs_with_void", "logits_with_void")):
-        if case.has(source):
-            logits = max_over_synonyms(case.input(source), bank.class_index, bank.num_classes)
-            yield from _per_image(case, target, logits)
-
-
-def _per_image(case: Case, name: str, logits: Tensor) -> Results:
-    image_index = case.input("mask2batch")
-    images = sum(key.startswith(f"{name}.") for key in case.outputs())
-    for index in range(images):
-        yield f"{name}.{index}", logits[image_index == index]
+        parts = cut_to_counts(case, pictures(case, source, 2))
+        if parts:
+            logits = max_over_synonyms(torch.cat(parts), bank.class_index, bank.num_classes)
+            numbered = sum(key.startswith(f"{target}.") for key in case.outputs())
+            rows = rows_of_pictures(case, parts, max(numbered, 1))
+            yield from per_picture(case, target, [logits[row] for row in rows])
