@@ -12,6 +12,7 @@ import torch
 
 from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
 from maskclippp.evaluation.assignment import best_overlaps
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array, mean, ratio
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
@@ -118,7 +119,7 @@ class MaskRecallEvaluator(StreamingEvaluator):
         }
         names = self._class_names
         for key, values in columns.items():
-            scores |= {f"{key}-{name}": float(value) for name, value in zip(names, values, strict=True)}
+            scores |= {of_class(key, name): float(value) for name, value in zip(names, values, strict=True)}
         log_class_tables(logger, names, columns, None)
         write_results(self._output_dir, "mask_recall_evaluation", scores)
         write_class_csv(self._output_dir, "mask_recall_evaluation", names, columns | {"segments": segments})
