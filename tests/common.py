@@ -14,13 +14,13 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from checks.tiny_clip import TINY_CLIP, register_model
 from maskclippp.criteria.mask_cross_entropy import ReweightCELoss
 from maskclippp.inference import TaskInference
 from maskclippp.mask_generators import GeneratorInput, MaskGenerator, NoGenerator
 from maskclippp.methods import Labeller, MaskCLIPpp, Method
 from maskclippp.similarity.psm import LinearPSM
 from maskclippp.structures import ImageTransform, MaskSet
-from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.text_encoders.open_clip_text import CLIPTextEncoder
 from maskclippp.utils.open_clip_models import create_clip, create_tokenizer
 from maskclippp.visual_encoders.mask_policies import MaskPolicy, SoftBias

@@ -13,7 +13,7 @@ FLOORS = {
     2: {"visual_encoders", "text_encoders", "mask_generators", "similarity", "criteria", "inference"},
     3: {"methods", "evaluation"},
     4: {"engine", "predictor", "offline_masks"},
-    5: {"toy", "testing"},
+    5: {"toy"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "assets" not in path.parts)

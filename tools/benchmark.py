@@ -27,7 +27,7 @@ import logging
 import os
 import sys
 
-from maskclippp.testing.benchmark import JOBS, MODELS, Settings, run_benchmark, table
+from benchmarks import JOBS, MODELS, Settings, run_benchmark, table
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 

@@ -14,7 +14,7 @@ import argparse
 import logging
 import sys
 
-from maskclippp.testing.configs import check_configs
+from checks.configs import check_configs
 from maskclippp.utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ import logging
 import sys
 from collections import Counter
 
-from maskclippp.testing.golden import check_folder
+from checks.golden import check_folder
 from maskclippp.utils.errors import UserError
 
 

@@ -12,7 +12,7 @@ import logging
 import sys
 from collections import Counter
 
-from maskclippp.testing.manifests import check_manifests
+from checks.manifests import check_manifests
 from maskclippp.utils.errors import UserError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from ast import literal_eval
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -14,27 +13,28 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from maskclippp.utils.errors import UserError, did_you_mean, nearest, one_line, show
-from maskclippp.utils.paths import resolve
+from maskclippp.utils.paths import find_config, resolve, shipped_configs
 
 from .defaults import default_config
 from .safe_yaml import MAX_NUMBER, Setting, read_settings
 
-SOURCE_TREE = Path(__file__).resolve().parents[2]
 COMMAND_LINE = "command line"
 # Keys whose default is a number, where null has a meaning of its own.
 NULLABLE = {"MODEL.MASKCLIPPP.VISUAL_ENCODER.DOWN_MASK_THRESH", "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.DOWN_MASK_THRESH"}
 MAX_SHOWN = 80
 MAX_LITERAL = 10_000
 """Longer text is no literal: Python's parser does not bear any nesting."""
+MAX_LISTED = 2000
 
 
 def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode:
     """Return the defaults, changed by the file at ``path`` (and what its ``_BASE_`` names), changed by ``overrides``.
 
-    ``_BASE_`` is one file or a list of files, relative to the file that names them; later ones win.
+    ``_BASE_`` is one file or a list of files, relative to the file that names them; later ones win. Everywhere a name
+    that begins with ``configs/`` stands for the project's own file if there is none at that place.
 
     Args:
-        path: a YAML file; looked for from the working folder, then from the source tree. Empty: defaults only.
+        path: a YAML file, relative to the working folder. Empty: defaults only.
         overrides: ``["KEY", "VALUE", ...]`` as on the command line; values are Python literals or plain strings.
 
     Raises:
@@ -54,7 +54,7 @@ def inheritance(path: str | Path) -> list[Path]:
     Raises:
         UserError: missing file, YAML that is refused, or a ``_BASE_`` that leads back to its own file.
     """
-    return _base_first(_find(Path(resolve(str(path)))), visited=())
+    return _base_first(_find(str(path), Path(), COMMAND_LINE), visited=())
 
 
 def _base_first(path: Path, visited: tuple[Path, ...]) -> list[Path]:
@@ -67,17 +67,19 @@ def _base_first(path: Path, visited: tuple[Path, ...]) -> list[Path]:
     names = base.value if isinstance(base.value, list) else [base.value]
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{base.where}: _BASE_ must be a file name or a list of them, got {_show(base.value)}")
-    files = [_find(path.parent / resolve(name), base.where) for name in names]
+    files = [_find(name, path.parent, base.where) for name in names]
     return [*itertools.chain.from_iterable(_base_first(file, (*visited, path)) for file in files), path]
 
 
-def _find(path: Path, named_in: str = COMMAND_LINE) -> Path:
-    for candidate in (path, SOURCE_TREE / path):
-        if os.path.isfile(candidate):
-            return candidate
-    folder = next(parent for parent in (path.absolute().parent, *path.absolute().parents) if os.path.isdir(parent))
-    found = {file.name: file for file in itertools.islice(folder.rglob("*.yaml"), 2000)}
-    similar = [str(found[name]) for name in nearest(path.name, found)]
+def _find(name: str, folder: Path, named_in: str) -> Path:
+    found = find_config(name, folder)
+    if found is not None:
+        return found
+    path = folder / resolve(name)
+    beside = {file.name: str(file) for file in itertools.islice(path.parent.glob("*.yaml"), MAX_LISTED)}
+    own = shipped_configs()
+    shipped = {file.name: str(file.relative_to(own.parent)) for file in own.rglob("*.yaml")}
+    similar = [(shipped | beside)[close] for close in nearest(path.name, shipped | beside)]
     hint = f"; did you mean {', '.join(similar)}?" if similar else ""
     raise UserError(f"{named_in}: there is no config file {path}{hint}")
 

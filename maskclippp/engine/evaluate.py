@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.evaluation import print_csv_format
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.utils import comm
 
 from maskclippp.data.datasets import get_dataset, get_metadata
 from maskclippp.evaluation.build import build_evaluator_from_cfg
+from maskclippp.evaluation.class_metric import overall
 from maskclippp.evaluation.domains import domain_means
 from maskclippp.evaluation.similarity import text_similarity
 from maskclippp.inference import TaskInference
@@ -138,7 +138,11 @@ def _only_semantic(cfg: CfgNode) -> CfgNode:
 
 def _print(name: str, results: Results) -> None:
     logger.info("Evaluation results for %s in csv format:", name)
-    print_csv_format(results)
+    for task, metrics in results.items():  # as detectron2 prints them, but it would leave out all names with a hyphen
+        means = overall(metrics)
+        logger.info("copypaste: Task: %s", task)
+        logger.info("copypaste: %s", ",".join(means))
+        logger.info("copypaste: %s", ",".join(f"{value:.4f}" for value in means.values()))
 
 
 def _similarity(cfg: CfgNode, method: Method, prepared: PreparedVocabulary) -> np.ndarray | None:
@@ -152,12 +156,9 @@ def _similarity(cfg: CfgNode, method: Method, prepared: PreparedVocabulary) -> n
 
 
 def summary(results: Results) -> Results:
-    """Return results without the per-class metrics ("IoU-cat"); of one dataset, without its name as well."""
-    overall = {
-        name: {task: {k: v for k, v in metrics.items() if "-" not in k} for task, metrics in tasks.items()}
-        for name, tasks in results.items()
-    }
-    return next(iter(overall.values())) if len(overall) == 1 else overall
+    """Return results without the metrics of single classes; of one dataset, without its name as well."""
+    means = {name: {task: overall(metrics) for task, metrics in tasks.items()} for name, tasks in results.items()}
+    return next(iter(means.values())) if len(means) == 1 else means
 
 
 def _without_nan(value: Any) -> Any:

@@ -20,6 +20,7 @@ from PIL import Image
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.optional import earlier_numpy, require
@@ -157,7 +158,7 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
             "IoU_sup": "averageScoreCategories",
             "iIoU_sup": "averageScoreInstCategories",
         }
-        classes = {f"IoU-{name}": 100 * float(value) for name, value in results["classScores"].items()}
+        classes = {of_class("IoU", name): 100 * float(value) for name, value in results["classScores"].items()}
         return "sem_seg", {key: 100 * float(results[name]) for key, name in keys.items()} | classes
 
 
@@ -183,4 +184,6 @@ class CityscapesInstanceEvaluator(_CityscapesEvaluator):
         predictions = [script.getPrediction(path, script.args) for path in truth]
         results = script.evaluateImgLists(predictions, truth, script.args)["averages"]
         scores = {"AP": 100 * float(results["allAp"]), "AP50": 100 * float(results["allAp50%"])}
-        return "segm", scores | {f"AP-{name}": 100 * float(one["ap"]) for name, one in results["classes"].items()}
+        return "segm", scores | {
+            of_class("AP", name): 100 * float(one["ap"]) for name, one in results["classes"].items()
+        }

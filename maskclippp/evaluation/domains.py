@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from maskclippp.evaluation.class_metric import overall
+
 # MESS takes the four label sets of PAXRay-4 as one dataset.
 _PARTS_OF_ONE = ("paxray_",)
 
 
 def domain_means(results: Mapping[str, Mapping[str, Any]], domains: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return {domain: {task: {metric: mean over its datasets}}}, without metrics of single classes ("IoU-cat").
+    """Return {domain: {task: {metric: mean over its datasets}}}, without metrics of single classes.
 
     Args:
         results: {dataset: {task: {metric: value}}}; a NaN is left out of its mean.
@@ -25,9 +27,8 @@ def domain_means(results: Mapping[str, Mapping[str, Any]], domains: Mapping[str,
             continue
         group = next((part for part in _PARTS_OF_ONE if dataset.startswith(part)), dataset)
         for task, metrics in tasks.items():
-            for metric, value in metrics.items():
-                if "-" not in metric:
-                    values[domains[dataset], task, metric][group].append(value)
+            for metric, value in overall(metrics).items():
+                values[domains[dataset], task, metric][group].append(value)
     means: dict[str, dict[str, Any]] = {}
     for (domain, task, metric), by_dataset in values.items():
         each = [_mean(parts) for parts in by_dataset.values()]

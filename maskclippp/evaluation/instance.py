@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from maskclippp.evaluation.class_metric import of_class, overall
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.open_ap import open_average_precision
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -147,20 +148,20 @@ class InstanceEvaluator(StreamingEvaluator):
     def _class_scores(self, categories: Sequence[int], precision: np.ndarray) -> dict[str, float]:
         """``AP-<class>`` from (IoU thresholds, recalls, categories), -1 where undefined."""
         return {
-            f"AP-{self._names[category]}": self._percent(_mean(precision[..., index]))
+            of_class("AP", self._names[category]): self._percent(_mean(precision[..., index]))
             for index, category in enumerate(categories)
         }
 
     def _nothing(self, metrics: Sequence[str]) -> dict[str, float]:
         logger.warning("instance evaluation: nothing was predicted")
-        return dict.fromkeys((*metrics, *(f"AP-{name}" for name in self._names.values())), float("nan"))
+        return dict.fromkeys((*metrics, *(of_class("AP", name) for name in self._names.values())), float("nan"))
 
     def _report(self, scores: Scores) -> None:
         names = list(self._names.values())
         columns = {}
         for task, values in scores.items():
-            overall = {key: value for key, value in values.items() if "-" not in key}
-            row = tabulate([overall.values()], headers=list(overall), tablefmt="pipe", floatfmt=".3f")
+            means = overall(values)
+            row = tabulate([means.values()], headers=list(means), tablefmt="pipe", floatfmt=".3f")
             logger.info("Evaluation results for %s:\n%s", task, row)
             write_results(self._output_dir, f"{task}_evaluation", values)
             if f"AP-{names[0]}" in values:

@@ -14,6 +14,7 @@ import torch
 from maskclippp.data.annotations import labelled_classes, read_label_map
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
 from maskclippp.evaluation.pictures import draw_confusion
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -49,7 +50,9 @@ def mask_accuracy_scores(
     if among_unseen is not None and "mMaskAcc(U)" in scores:
         restricted, present = _accuracy(among_unseen)
         scores["mMaskAcc(U|U)"] = 100 * mean(restricted[present & ~seen])
-    return scores | {f"MaskAcc-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
+    return scores | {
+        of_class("MaskAcc", name): 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)
+    }
 
 
 def _accuracy(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

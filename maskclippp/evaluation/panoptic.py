@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from maskclippp.data.annotations import read_panoptic_ids
 from maskclippp.data.coverage import log_coverage
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.panoptic_matching import PanopticCounts, match_segments, mean_quality
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
@@ -173,7 +174,7 @@ class PanopticEvaluator(StreamingEvaluator):
         for column, key in enumerate(_METRICS):
             for index, name in enumerate(self._class_names):
                 known = qualities[index, 3] > 0
-                scores[f"{key}-{name}"] = 100 * float(qualities[index, column]) if known else float("nan")
+                scores[of_class(key, name)] = 100 * float(qualities[index, column]) if known else float("nan")
         return scores
 
     def _check_classes(self, segments: Sequence[dict[str, Any]], path: str) -> None:

@@ -20,6 +20,7 @@ from maskclippp.data.annotations import (
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.assignment import best_overlaps
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array, mean, ratio
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
@@ -126,7 +127,7 @@ class MaskRecallEvaluator(StreamingEvaluator):
         }
         names = self._class_names
         for key, values in columns.items():
-            scores |= {f"{key}-{name}": float(value) for name, value in zip(names, values, strict=True)}
+            scores |= {of_class(key, name): float(value) for name, value in zip(names, values, strict=True)}
         log_class_tables(logger, names, columns, None)
         log_coverage(logger, names, segments)
         write_results(self._output_dir, "mask_recall_evaluation", scores)

@@ -16,6 +16,7 @@ from maskclippp.data.annotations import read_label_map
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
 from maskclippp.evaluation.boundary import label_boundary
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import (
     ConfusionCounter,
     harmonic_mean,
@@ -76,13 +77,13 @@ def semantic_scores(
     scores |= seen_unseen_means("mIoU", iou, present, seen)
     scores["fwIoU"] = 100 * float((iou[present] * gt_pixels[present]).sum() / total) if total else float("nan")
     for index, name in enumerate(class_names):
-        scores[f"IoU-{name}"] = 100 * float(iou[index])
+        scores[of_class("IoU", name)] = 100 * float(iou[index])
         if boundary_iou is not None:
-            scores[f"BoundaryIoU-{name}"] = 100 * float(boundary_iou[index])
-            scores[f"min(IoU, B-Iou)-{name}"] = 100 * min(float(iou[index]), float(boundary_iou[index]))
+            scores[of_class("BoundaryIoU", name)] = 100 * float(boundary_iou[index])
+            scores[of_class("min(IoU, B-Iou)", name)] = 100 * min(float(iou[index]), float(boundary_iou[index]))
     scores["mACC"] = 100 * mean(accuracy[present])
     scores["pACC"] = 100 * float(true_positives.sum() / total) if total else float("nan")
-    scores |= {f"ACC-{name}": 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
+    scores |= {of_class("ACC", name): 100 * float(value) for name, value in zip(class_names, accuracy, strict=True)}
     if "mIoU(S)" in scores:
         # Last, so that the published columns of the copypaste lines keep their places.
         scores["hIoU"] = harmonic_mean(scores["mIoU(S)"], scores["mIoU(U)"])

@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 from maskclippp.config import default_config, load_config
+from maskclippp.config.load import inheritance
+from maskclippp.utils import paths
 from maskclippp.utils.errors import UserError
+
+TOY = "configs/toy/maskclippp_toy_clip-vit.yaml"
 
 # Seven lists of nine aliases each stand for 9**7 values.
 ALIAS_BOMB = "a: &a [1]\n" + "".join(
@@ -105,6 +109,38 @@ def test_missing_files_name_similar_ones(write):
     assert f"{leaf}:1: there is no config file" in message(leaf)
     assert "did you mean" in message(leaf) and "maskclippp_toy.yaml" in message(leaf)
     assert "no config file" in message(leaf.parent.parent / "confs" / "maskclippp_toy.yml")
+
+
+def test_the_project_s_configs_are_found_by_name_from_any_folder(write, root_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert inheritance(TOY)[-1] == root_dir / TOY
+    assert load_config(f"./{TOY}") == load_config(root_dir / TOY)
+    leaf = write("sub/leaf.yaml", f"_BASE_: {TOY}\nSEED: 5\n")
+    assert load_config(leaf).MODEL.META_ARCHITECTURE == "MaskCLIPpp" and inheritance(leaf)[-2] == root_dir / TOY
+    own = write(f"sub/{TOY}", "SEED: 6\n")
+    assert inheritance(leaf) == [own, leaf]  # what lies beside the file comes first
+    own = write(TOY, "SEED: 7\n")
+    assert inheritance(TOY) == [own] and load_config(TOY).SEED == 7
+
+
+def test_a_wheel_holds_its_configs_in_the_package(write, tmp_path, monkeypatch):
+    """Beside an installed package there may be a folder of that name which is somebody else's."""
+    installed = write("site/maskclippp/configs/toy/x.yaml", "_BASE_: ../Base.yaml\nSEED: 3\n")
+    write("site/maskclippp/configs/Base.yaml", "SOLVER: {MAX_ITER: 9}\n")
+    write("site/configs/toy/y.yaml", "SEED: 4\n")
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "site" / "maskclippp")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    assert inheritance("configs/toy/x.yaml")[-1] == installed
+    assert load_config("configs/toy/x.yaml").SOLVER.MAX_ITER == 9
+    assert message("configs/toy/y.yaml").startswith("command line: there is no config file configs/toy/y.yaml")
+
+
+def test_a_wrong_name_is_met_with_the_project_s_similar_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"; did you mean {TOY}" in message("configs/toy/maskclippp_toy_clip-vti.yaml")
+    assert f"; did you mean {TOY}" in message("configs/maskclippp_toy_clip-vit.yaml")
 
 
 def test_circular_base(write):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.domains import domain_means
 
 NAN = float("nan")
 
 
 def scores(value: float) -> dict:
-    return {"mask_acc": {"mMaskAcc": value, "MaskAcc-cat": 1.0}}
+    return {"mask_acc": {"mMaskAcc": value, of_class("MaskAcc", "cat"): 1.0}}
 
 
 def test_means() -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from checks.golden.case import read_case
+from checks.golden.run import check_case
 from maskclippp.evaluation.panoptic import PanopticEvaluator
 from maskclippp.evaluation.panoptic_matching import PanopticCounts, match_segments
-from maskclippp.testing.golden.case import read_case
-from maskclippp.testing.golden.run import check_case
 from maskclippp.utils.errors import UserError
 
 from .conftest import split_over_ranks

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.deformable import per_level_grid_sample
 from maskclippp.mask_generators.deformable_attention import deformable_attention, kernel_fits, sample_with_torch
-from maskclippp.testing.benchmark.deformable import per_level_grid_sample
 
 Shapes = list[tuple[int, int]]
 PYRAMIDS: dict[str, Shapes] = {
@@ -173,7 +173,7 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 def test_kernel_in_the_interpreter(root_dir: Path) -> None:
     """On the CPU. In a process of its own: Triton decides at import whether it interprets."""
     code = "from tests.mask_generators.test_deformable_attention import compare_with_kernel; compare_with_kernel('cpu')"
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], cwd=root_dir, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from benchmarks.naive import OneAttention
 from maskclippp.inference import TaskInference
 from maskclippp.methods.common import class_names
-from maskclippp.testing.benchmark.naive import OneAttention
 from tests.common import (
     TEST_CLASSES,
     FixedMasks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-PARTS = ("maskclippp", "configs", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "constraints.txt")
+PARTS = ("maskclippp", "tools", "configs", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "constraints.txt")
 PYTHONS = ("3.10", "3.11", "3.12")
 
 
@@ -53,10 +54,29 @@ def test_wheel_holds_the_configs(root_dir, wheel):
     assert wanted and wanted - set(wheel.namelist()) == set()
 
 
-def test_metadata(metadata):
-    import maskclippp
+def test_an_installed_package_finds_its_configs_from_an_empty_folder(wheel, tmp_path):
+    wheel.extractall(tmp_path / "site")
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import maskclippp; from maskclippp.config import load_config;"
+        "print(maskclippp.__file__, load_config('configs/toy/maskclippp_toy_clip-vit.yaml').MODEL.META_ARCHITECTURE)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "site" / "maskclippp" / "__init__.py"), "MaskCLIPpp"]
 
-    assert metadata["Version"] == maskclippp.__version__
+
+def test_wheel_holds_nothing_else(wheel):
+    """Golden cases, manifests, config checks and benchmarks are tools of the repository."""
+    names = wheel.namelist()
+    assert {name.split("/")[0] for name in names} == {"maskclippp", f"maskclippp-{_version()}.dist-info"}
+    assert not [name for name in names if name.startswith("maskclippp/testing")]
+
+
+def test_metadata(metadata):
+    assert metadata["Version"] == _version()
     assert metadata["Requires-Python"] in (">=3.10,<3.13", "<3.13,>=3.10")
     assert set(metadata.get_all("Provides-Extra")) == {"app", "cityscapes", "dev", "hf", "mess"}
     assert not [line for line in metadata.get_all("Requires-Dist") if line.startswith("detectron2")]
@@ -70,6 +90,12 @@ def test_every_requirement_has_a_tested_version(root_dir, metadata, python):
         assert name in pins, f"{requirement.name} has no version in constraints.txt for Python {python}"
         (operator, version) = next((pin.operator, pin.version) for pin in pins[name].specifier if "=" in pin.operator)
         assert operator in ("==", ">=", "<=") and requirement.specifier.contains(version)
+
+
+def _version() -> str:
+    import maskclippp
+
+    return maskclippp.__version__
 
 
 def _pins(constraints: Path, python: str) -> dict[str, Requirement]:

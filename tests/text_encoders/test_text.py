@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.naive import PaddedTextEncoder
+from checks.tiny_clip import TINY_CLIP, register_model
 from maskclippp.config import default_config
 from maskclippp.structures import TextBank
-from maskclippp.testing.benchmark.naive import PaddedTextEncoder
-from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.text_encoders import TextClassifier, build_text_encoder
 from maskclippp.text_encoders.bank import average_templates
 from maskclippp.utils.errors import UserError

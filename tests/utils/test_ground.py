@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
+from checks.tiny_clip import TINY_CLIP, register_model
 from maskclippp.utils.errors import UserError, did_you_mean, nearest
 from maskclippp.utils.files import atomic_write
 from maskclippp.utils.finetune import Part, finetune

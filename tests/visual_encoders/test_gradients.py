@@ -6,8 +6,8 @@ import pytest
 import torch
 from timm.models.eva import eva02_tiny_patch14_224
 
+from benchmarks.naive import OneAttention
 from maskclippp.structures import ImageBatch
-from maskclippp.testing.benchmark.naive import OneAttention
 from maskclippp.visual_encoders.token_encoder import TokenEncoder
 from maskclippp.visual_encoders.towers import EVATower
 from tests.common import rectangle_masks, soft_bias, tiny_transform, tiny_vit

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.naive import OneAttention
+from checks.tiny_clip import TINY_CLIP, register_model
 from maskclippp.config import default_config
-from maskclippp.testing.benchmark.naive import OneAttention
-from maskclippp.testing.tiny_clip import TINY_CLIP, register_model
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
 from tests.common import random_image, rectangle_masks, tiny_transform, tiny_vit

@@ -1,1 +1,0 @@
-"""Checks that users run too: golden cases, benchmarks against naive formulations."""

@@ -1,0 +1,1 @@
+"""Checks that users run too: golden cases, manifests, configs."""
