@@ -95,6 +95,25 @@ class FixedMasks(MaskGenerator):
         return self.found
 
 
+class BareMethod(Method):
+    """A method that can be saved and loaded, and nothing else."""
+
+    checkpoint_prefixes = ("",)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def losses(self, records, targets, step):
+        raise NotImplementedError
+
+    def prepare(self, metadata, *, only_masks=False, spread=False):
+        raise NotImplementedError
+
+    def infer(self, records, prepared, *, only_masks=False):
+        raise NotImplementedError
+
+
 def metadata(classes: list[str], **options: Any) -> SimpleNamespace:
     """Metadata of a vocabulary."""
     return SimpleNamespace(stuff_classes=classes, **options)

@@ -11,6 +11,7 @@ from detectron2.config import configurable
 from torch import Tensor, nn
 
 from ..utils.logging import WarnOnce
+from ..utils.precision import full_precision
 from .build import CRITERION_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class ReweightCELoss(nn.Module):
         self._warn_if_nothing_counts(labels, given)
         if not len(labels):
             return {"loss_ce": logits.sum() * 0.0}
-        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = full_precision(logits)
         losses = F.cross_entropy(logits / self.temperature, labels, ignore_index=self.ignore_index, reduction="none")
         images = len(image_index.unique()) if divisor is None else divisor
         loss = (losses * mask_weights(labels, image_index, self.balance_classes).to(losses)).sum() / images

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from detectron2.config import configurable
 from torch import Tensor, nn
 
+from ..utils.precision import full_precision
 from .matching import CostWeights, MaskTargets, assign, matching_costs
 from .points import sample_maps, sample_masks, uncertain_points
 
@@ -115,7 +116,7 @@ class SetCriterion(nn.Module):
             class_logits, mask_embeddings = class_logits[-1:], mask_embeddings[-1:]
         with torch.autocast(mask_features.device.type, enabled=False):
             class_logits, mask_embeddings, mask_features = map(
-                _full_precision, (class_logits, mask_embeddings, mask_features)
+                full_precision, (class_logits, mask_embeddings, mask_features)
             )
             costs = matching_costs(
                 class_logits,
@@ -176,7 +177,3 @@ class SetCriterion(nn.Module):
         inside = x.sigmoid()
         dice_loss = 1 - (2 * (inside * t).sum(dim=-1) + 1) / (inside.sum(dim=-1) + t.sum(dim=-1) + 1)
         return mask_loss.sum(dim=1), dice_loss.sum(dim=1)
-
-
-def _full_precision(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

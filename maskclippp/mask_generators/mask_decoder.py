@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..structures import TextBank
 from ..structures.synonyms import max_over_synonyms
+from ..utils.precision import full_precision
 from .position_encoding import sine_positions
 
 MAX_LOGIT_SCALE = 100.0
@@ -311,10 +312,10 @@ class OpenMaskDecoder(MaskDecoder):
             text: K + 1 classes, the last is void; (Ka + 1, 1, D) unit vectors.
         """
         with torch.autocast(normed.device.type, enabled=False):
-            pooled = pool_under_masks(mask_embeddings.float(), mask_features.float())
-            embeddings = self.class_embed(self._mask_pooling_proj(pooled) + normed.float())
+            pooled = pool_under_masks(full_precision(mask_embeddings), full_precision(mask_features))
+            embeddings = self.class_embed(self._mask_pooling_proj(pooled) + full_precision(normed))
             scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-            logits = scale * F.normalize(embeddings, dim=-1) @ text.embeddings[:, 0].float().T
+            logits = scale * F.normalize(embeddings, dim=-1) @ full_precision(text.embeddings[:, 0]).T
             best = max_over_synonyms(logits.flatten(0, 1), text.class_index, text.num_classes)
             return best.unflatten(0, logits.shape[:2])
 

@@ -16,6 +16,7 @@ from detectron2.layers import Conv2d, get_norm
 from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
+from ..utils.precision import full_precision
 from .deformable_attention import deformable_attention
 from .position_encoding import sine_positions
 
@@ -203,7 +204,7 @@ class PixelDecoder(nn.Module):
             coarsest first.
         """
         with torch.autocast(features[0].device.type, enabled=False):
-            features = [feature.float() for feature in features]
+            features = [full_precision(feature) for feature in features]
             coarse = features[self.num_fine :][::-1]
             encoded = self.transformer([project(f) for project, f in zip(self.input_proj, coarse, strict=True)])
             finest = encoded[-1].contiguous()  # it has the layout of tokens, in which resizing is slow

@@ -23,6 +23,7 @@ from maskclippp.mask_generators.published import generator_weights
 from maskclippp.structures import MaskPrediction, ParameterRule, PreparedVocabulary, ResampledMasks
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import WarnOnce
+from maskclippp.utils.precision import full_precision
 from maskclippp.visual_encoders.backbone_weights import PREFIX, backbone_entries
 
 from .base import Method, Record, StepTargets
@@ -210,7 +211,7 @@ class Mask2Former(Method):
         return self.sem_seg_head([features[name] for name in self.sem_seg_head.in_features], intermediate=intermediate)
 
     def _pixels(self, images: Sequence[Tensor]) -> Tensor:
-        normed = [(image.to(self.device).float() - self.pixel_mean) / self.pixel_std for image in images]
+        normed = [(full_precision(image.to(self.device)) - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(normed, self.size_divisibility).tensor
 
     def _canvas_size(self, image: Tensor) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..utils.precision import full_precision
+
 MAX_LOGIT_SCALE = 100.0
 
 
@@ -21,5 +23,6 @@ def cosine_similarity(mask_embeddings: Tensor, text_embeddings: Tensor, logit_sc
         (N, Ka, T), float32.
     """
     with torch.autocast(mask_embeddings.device.type, enabled=False):
-        similarity = torch.einsum("nd,ktd->nkt", F.normalize(mask_embeddings.float(), dim=-1), text_embeddings.float())
+        masks = F.normalize(full_precision(mask_embeddings), dim=-1)
+        similarity = torch.einsum("nd,ktd->nkt", masks, full_precision(text_embeddings))
     return similarity if logit_scale is None else similarity * logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)

@@ -14,6 +14,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
 from ..utils.errors import UserError
+from ..utils.precision import full_precision
 from .build import PSM_REGISTRY
 from .context import SimilarityContext
 from .cosine import MAX_LOGIT_SCALE
@@ -167,7 +168,7 @@ class PseudoTextPSM(nn.Module):
     def forward(self, similarity: Tensor, context: SimilarityContext) -> Tensor:
         """(N, Ka, T) -> (N, Ka); without a residual only the context counts."""
         names = F.normalize(context.text_embeddings.mean(dim=1), dim=-1)  # (Ka, D)
-        masks = F.normalize(context.mask_embeddings.float(), dim=-1)  # (N, D)
+        masks = F.normalize(full_precision(context.mask_embeddings), dim=-1)  # (N, D)
         logits = [
             masks[context.image_index == index] @ self.adapt(names, dense).T
             for index, dense in enumerate(context.features[self.visual_feature])

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..utils.precision import full_precision
 from .resampled_masks import ResampledMasks
 
 RESIZE_TYPES = ("none", "short", "square", "rel")
@@ -133,7 +134,7 @@ class ImageTransform:
         ]
 
     def _prepare(self, image: Tensor, masks: ResampledMasks) -> _Prepared:
-        state = _Prepared(image.float(), masks, tuple(image.shape[-2:]))
+        state = _Prepared(full_precision(image), masks, tuple(image.shape[-2:]))
         steps = {"normalise": self._normalise, "resize": self._resize, "pad": self._pad}
         for name in self.order:
             state = steps[name](state)

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from ..structures import TextBank
+from ..utils.precision import full_precision
 from .base import TextEncoder
 from .cache import EmbeddingCache
 
@@ -133,7 +134,7 @@ class TextClassifier:
         device = self.encoder.logit_scale.device
         order = tokens.ne(0).sum(dim=-1).argsort(stable=True)
         chunks = [self.encoder(tokens[rows].to(device)) for rows in order.split(self.chunk_size)]
-        embeddings = F.normalize(torch.cat(chunks).float(), dim=-1)
+        embeddings = F.normalize(full_precision(torch.cat(chunks)), dim=-1)
         restored = embeddings[order.argsort().to(device)]
         return restored.unflatten(0, (len(names), len(self.templates)))
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..utils.precision import full_precision
+
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
     """(B, L, C) -> (B, heads, L, C / heads)."""
@@ -63,6 +65,6 @@ def resize_position_embedding(embedding: Tensor, source: tuple[int, int], target
     """Interpolate the patch part of a (1 + hs*ws, C) embedding to (1 + h*w, C), bicubic with aligned corners."""
     if tuple(source) == tuple(target):
         return embedding
-    patches = embedding[1:].T.reshape(1, -1, *source).float()
+    patches = full_precision(embedding[1:].T.reshape(1, -1, *source))
     patches = F.interpolate(patches, size=target, mode="bicubic", align_corners=True)
     return torch.cat([embedding[:1], patches[0].flatten(1).T.to(embedding)])

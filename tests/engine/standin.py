@@ -18,17 +18,18 @@ from PIL import Image
 from torch import nn
 
 from maskclippp.engine.main import main
+from maskclippp.methods import Method
+from maskclippp.structures import DensePrediction, PreparedVocabulary, ResampledMasks
 
 CLASSES = ["red", "green", "blue", "grey"]
 SIZE = 24
 COUNT = {"train": 11, "val": 7}
 
 
-class StandIn(nn.Module):
+class StandIn(Method):
     """Labels each pixel; dropout makes every step depend on random numbers. ``frozen`` is not saved."""
 
     checkpoint_prefixes = ("head.", "norm.")
-    parameter_rules = ()
 
     def __init__(self, cfg) -> None:
         super().__init__()
@@ -42,25 +43,32 @@ class StandIn(nn.Module):
         self.poison_iteration = int(os.environ.get("STANDIN_POISON", -1))
         self.steps = 0
 
-    def forward(self, records):
-        device = self.head.weight.device
-        images = [record["image"].to(device).float() / 255 for record in records]
-        if not self.training:
-            pairs = zip(images, records, strict=True)
-            return [{"sem_seg": self.logits(image[None], record)} for image, record in pairs]
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    def losses(self, records, targets, step):
+        images = [record["image"].to(self.device).float() / 255 for record in records]
         features = self.norm(self.frozen(torch.stack(images)))
         logits = self.head(nn.functional.dropout(features, 0.5))
-        labels = torch.stack([record["sem_seg"].to(device) for record in records])
+        labels = torch.stack([record["sem_seg"].to(self.device) for record in records])
         loss = nn.functional.cross_entropy(logits, labels, ignore_index=255)
         self.steps += 1
         time.sleep(self.pause)
+        loss = loss * len(records) / targets.divisors["pictures"]
         return {"loss_ce": loss * (float("nan") if self.steps == self.poison_iteration else 1.0)}
 
-    def logits(self, image, record):
-        """(1, 3, h, w) -> (K, H0, W0)."""
+    def prepare(self, metadata, *, only_masks=False, spread=False):
+        seen = torch.ones(len(CLASSES), dtype=torch.bool)
+        return PreparedVocabulary(name="standin", names=[(name,) for name in CLASSES], things=(), seen=seen)
+
+    def infer(self, records, prepared, *, only_masks=False):
         time.sleep(self.pause_in_evaluation)
-        logits = self.head(self.norm(self.frozen(image)))
-        return nn.functional.interpolate(logits, size=(record["height"], record["width"]))[0]
+        found = []
+        for record in records:
+            logits = self.head(self.norm(self.frozen(record["image"][None].to(self.device).float() / 255)))
+            found.append(DensePrediction(ResampledMasks.of(logits[0])))
+        return found
 
 
 def make_files(folder: Path) -> None:

@@ -12,9 +12,10 @@ from torch import nn
 
 from maskclippp.engine.checkpoint import Checkpointer
 from maskclippp.utils.errors import UserError
+from tests.common import BareMethod
 
 
-class Model(nn.Module):
+class Model(BareMethod):
     checkpoint_prefixes = ("tuned.",)
 
     def __init__(self, width: int = 3) -> None:

@@ -12,15 +12,22 @@ import torch
 from maskclippp.engine.checkpoint import Checkpointer
 from maskclippp.engine.resume import newest_checkpoint
 from maskclippp.utils.errors import UserError
+from tests.common import BareMethod
 
 OPTIONS = ("SOLVER.MAX_ITER", "15", "TEST.EVAL_PERIOD", "0", "DATASETS.TEST", "()")
+
+
+class Linear(BareMethod):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.rand(2, 2))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Four checkpoints of the iterations 4, 9, 14 and 14, in a folder."""
     folder = tmp_path_factory.mktemp("finished")
-    model = torch.nn.Linear(2, 2)
+    model = Linear()
     checkpointer = Checkpointer(model, str(folder))
     for name, iteration in (("model_0000004", 4), ("model_0000009", 9), ("model_0000014", 14), ("model_final", 14)):
         checkpointer.save(name, iteration=iteration)

@@ -9,7 +9,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor
 
 from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
-from maskclippp.structures import TextBank
+from maskclippp.structures import ClosedClasses, OpenClasses, TextBank
 from maskclippp.utils.errors import UserError
 from maskclippp.visual_encoders import build_visual_encoder
 from tests.common import random_image
@@ -133,8 +133,8 @@ def test_it_is_frozen_and_stays_in_evaluation_mode(generator):
 
 def test_closed_and_open():
     closed, open_ = make("Mask2FormerSegmentor"), make("FCCLIPSegmentor")
-    assert (closed.classes_are_fixed, closed.num_classes, closed.needs_text) == (True, 5, False)
-    assert (open_.classes_are_fixed, open_.needs_text) == (False, True)
+    assert (closed.classes, closed.needs_text) == (ClosedClasses(5), False)
+    assert (open_.classes, open_.needs_text) == (OpenClasses(), True)
     features = features_of([(64, 64)])
     assert run(closed, [(64, 64)], features).logits[0].shape == (7, 5 + 1)
     assert run(open_, [(64, 64)], features).logits[0].shape == (7, 3 + 1)

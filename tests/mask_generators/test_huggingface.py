@@ -161,11 +161,11 @@ def test_masks_of_a_padded_picture(folder) -> None:
 
 def test_names() -> None:
     """Of labels as datasets have them."""
-    assert names_of("sky-other-merged") == ["sky-other-merged", "sky"]
-    assert names_of("floor-wood") == ["floor-wood", "floor wood", "wood floor"]
-    assert names_of("person, man") == ["person", "man"]
-    assert names_of("dining table") == ["dining table"]
-    assert names_of("other") == ["other"]
+    assert names_of("sky-other-merged") == ("sky-other-merged", "sky")
+    assert names_of("floor-wood") == ("floor-wood", "floor wood", "wood floor")
+    assert names_of("person, man") == ("person", "man")
+    assert names_of("dining table") == ("dining table",)
+    assert names_of("other") == ("other",)
 
 
 @needs_transformers

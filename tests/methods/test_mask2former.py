@@ -148,7 +148,7 @@ def test_class_agnostic():
     assert all(torch.equal(loss, losses[name]) for name, loss in model(batch).items())
     model.eval()
     vocabulary = get_metadata("toy_panoptic_val")
-    with pytest.raises(UserError, match="finds objects without classes .* SEGMENTOR_ONLY True"):
+    with pytest.raises(UserError, match="finds objects without classes .*SEGMENTOR_ONLY True"):
         model.prepare(vocabulary)
     label = Labeller(model, model.prepare(vocabulary, only_masks=True), TaskInference(segmentor_only=True))
     with torch.no_grad():

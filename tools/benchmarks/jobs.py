@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import torch
 from detectron2.structures import Instances
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from maskclippp.criteria.mask_cross_entropy import ReweightCELoss
 from maskclippp.data.vocabularies.templates import get_templates
+from maskclippp.mask_generators import NoGenerator
 from maskclippp.methods import MaskCLIPpp
-from maskclippp.methods.tasks import TaskInference
 from maskclippp.similarity.psm import LinearPSM
 from maskclippp.structures import ImageTransform
 from maskclippp.text_encoders import TextClassifier
@@ -159,13 +158,11 @@ def _model(variant: str, settings: Settings) -> MaskCLIPpp:
         visual_encoder=_visual_encoder(variant, settings),
         visual_encoder_f=None,
         text_encoder=_text_encoder(variant, settings),
-        generator=None,
+        generator=NoGenerator("a benchmark of training"),
         psm=LinearPSM(num_templates=len(templates), width=768),
         criterion=ReweightCELoss(balance_classes=True, ignore_empty=True),
         use_logit_scale=True,
         templates=templates,
         text_chunk_size=512,
-        train_classes=settings.class_names,
-        tasks=TaskInference(),
-        test_metadata=SimpleNamespace(stuff_classes=settings.class_names),
+        train_names=tuple((name,) for name in settings.class_names),
     )

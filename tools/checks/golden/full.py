@@ -12,16 +12,16 @@ from detectron2.config import CfgNode
 from torch import Tensor
 
 from maskclippp.config import default_config
+from maskclippp.inference import TaskInference
 from maskclippp.mask_generators import build_mask_generator
-from maskclippp.methods import MaskCLIPpp
-from maskclippp.methods.tasks import TaskInference
+from maskclippp.methods import Labeller
 from maskclippp.text_encoders import build_text_encoder
 from maskclippp.visual_encoders import build_visual_encoder
 
 from ..tiny_clip import register_model
 from .batches import cut_to_sizes, per_picture, pictures, stored_result
 from .case import Case, Results, golden_kind
-from .models import build_model
+from .models import build_model, prepare
 from .nodes import change
 from .tasks import sorted_instances
 from .trunks import with_known_trunk
@@ -36,44 +36,44 @@ TIE = 1e-6
 @torch.no_grad()
 def infer_full(case: Case) -> Results:
     """Masks and logits of the generator; semantic, panoptic and instance results."""
-    model = _build(case)
+    label = _build(case)
+    model, prepared = label.method, label.prepared
     segments = []
     found: dict[str, list[Tensor]] = defaultdict(list)
     images = cut_to_sizes(case, pictures(case, "image", 3))
     for index, (image, size) in enumerate(zip(images, pictures(case, "output_size", 1), strict=True)):
         height, width = size.tolist()
         record = {"image": image, "height": height, "width": width}
-        proposals = model.propose([record])
+        proposals = model.propose([record], prepared)
         found["segmentor_logits"].append(proposals.logits[0])
         found["pred_masks"].append(proposals.masks[0].dense())
-        (result,) = model([record])
+        (result,) = label([record])
         found["sem_seg"].append(result["sem_seg"])
         panoptic, parts = result["panoptic_seg"]
         stored = stored_result(case, "panoptic_seg", index, panoptic)
-        found["panoptic_seg"].append(torch.where(_ties(model, record), stored, panoptic))
+        found["panoptic_seg"].append(torch.where(_ties(label, record), stored, panoptic))
         segments.append(parts)
         for name, value in sorted_instances("inst", result["instances"]):
             found[name].append(value)
     for name, values in found.items():
         yield from per_picture(case, name, values)
     yield "json.segments_info", segments
-    yield "test_t_embs", model.text_classifier.bank(model.test_names).embeddings
-    text = model.generator_text()
-    if text is not None:
-        yield "test_t_embs_f", text.embeddings[:, 0]
+    yield "test_t_embs", prepared.bank.embeddings
+    if prepared.generator_bank is not None:
+        yield "test_t_embs_f", prepared.generator_bank.embeddings[:, 0]
 
 
-def _ties(model: MaskCLIPpp, record: dict[str, Any]) -> Tensor:
+def _ties(label: Labeller, record: dict[str, Any]) -> Tensor:
     """Return where the two masks with the highest panoptic scores are equal but for rounding: (H0, W0) bool."""
-    ((logits, masks),) = model.label_masks([record])
-    scores, labels = logits.softmax(dim=-1).max(dim=-1)
-    scores = scores * (labels < len(model.test_names))
-    claims = scores[:, None, None] * masks.resize((record["height"], record["width"])).dense()
+    (found,) = label.method.infer([record], label.prepared)
+    scores, labels = found.logits.softmax(dim=-1).max(dim=-1)
+    scores = scores * (labels < len(label.prepared))
+    claims = scores[:, None, None] * found.masks.resize((record["height"], record["width"])).dense()
     best, second = claims.topk(2, dim=0).values
     return best - second < TIE
 
 
-def _build(case: Case) -> MaskCLIPpp:
+def _build(case: Case) -> Labeller:
     """Build the model; the generator and its encoders read their weights from a file as published ones."""
     weights, tuned = case.split(GENERATOR)
     sizes = case.meta["cfg"]
@@ -99,7 +99,8 @@ def _build(case: Case) -> MaskCLIPpp:
         top_k=sizes["TEST_TOPK"],
         with_boxes=True,
     )
-    return build_model(tuned, tasks, **parts)
+    model = build_model(tuned, **parts)
+    return Labeller(model, prepare(model, tuned), tasks)
 
 
 def _config(case: Case, file: str) -> CfgNode:

@@ -11,7 +11,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor
 
 from maskclippp.config import default_config
-from maskclippp.mask_generators import MaskGenerator, build_mask_generator
+from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
 from maskclippp.mask_generators.published import generator_weights
 from maskclippp.structures import TextBank
 from maskclippp.utils.weights import without_weights
@@ -51,7 +51,8 @@ def mask_head(case: Case) -> Results:
             results[f"multi_scale.{index}"] += level
     finest = features[names[0]]
     sizes = [tuple(generator.stride * side for side in each.shape[-2:]) for each in finest]
-    found = generator([{} for _ in finest], sizes=sizes, features=features, text=text)
+    inputs = GeneratorInput(records=[{} for _ in finest], sizes=sizes, features=features, text=text)
+    found = generator(inputs)
     results["pred_masks"] = [masks.values for masks in found.masks]
     results["pred_logits"] = found.logits
     for name, values in results.items():

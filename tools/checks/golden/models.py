@@ -18,10 +18,11 @@ from torch import Tensor
 from maskclippp.config import default_config
 from maskclippp.criteria import build_criterion
 from maskclippp.engine.optimizer import build_gradient_clipper, build_optimizer, checkpoint_names
+from maskclippp.inference import TaskInference
 from maskclippp.mask_generators.ground_truth import GTSegmentor
-from maskclippp.methods import MaskCLIPpp
-from maskclippp.methods.maskclippp import rules_of_encoders
-from maskclippp.methods.tasks import TaskInference
+from maskclippp.methods import Labeller, MaskCLIPpp
+from maskclippp.methods.common import class_names, rules_of_encoders
+from maskclippp.methods.maskclippp import MaskCLIPppVocabulary
 from maskclippp.similarity import build_psm
 from maskclippp.text_encoders import TextEncoder, build_text_encoder
 from maskclippp.utils.errors import UserError
@@ -76,7 +77,8 @@ def train_step(case: Case) -> Results:
 @torch.no_grad()
 def infer_ground_truth_masks(case: Case) -> Results:
     """Semantic map and class of each mask, with masks read from label maps."""
-    models = [build_model(case, TaskInference(mask_accuracy=accuracy)) for accuracy in (False, True)]
+    model = build_model(case)
+    labellers = [Labeller(model, prepare(model, case), TaskInference(mask_accuracy=mode)) for mode in (False, True)]
     images = cut_to_sizes(case, pictures(case, "image", 3))
     given = zip(images, pictures(case, "gt_sem_seg", 2), pictures(case, "output_size", 1), strict=True)
     found: dict[str, list[Tensor]] = defaultdict(list)
@@ -87,30 +89,37 @@ def infer_ground_truth_masks(case: Case) -> Results:
             record = dict(zip(("height", "width"), size.tolist(), strict=True))
             record |= {"image": image, "sem_seg_file_name": str(path)}
             results: dict[str, Tensor] = {}
-            for model in models:
-                results |= model([record])[0]
+            for label in labellers:
+                results |= label([record])[0]
             yield "category_overlapping_mask", results.pop("category_overlapping_mask")
             for key, value in results.items():
                 found[key].append(value)
     for key, values in found.items():
         yield from per_picture(case, key, values)
-    yield "test_t_embs", models[0].text_classifier.bank(models[0].test_names).embeddings
+    yield "test_t_embs", labellers[0].prepared.bank.embeddings
 
 
-def build_model(case: Case, tasks: TaskInference | None = None, **parts: Any) -> MaskCLIPpp:
+def prepare(model: MaskCLIPpp, case: Case) -> MaskCLIPppVocabulary:
+    """Prepare the test classes of a case."""
+    return model.prepare(
+        SimpleNamespace(
+            stuff_classes=case.meta.get("test_classes", case.meta["train_classes"]),
+            thing_dataset_id_to_contiguous_id={thing: thing for thing in case.meta.get("thing_ids", [])},
+        )
+    )
+
+
+def build_model(case: Case, **parts: Any) -> MaskCLIPpp:
     """Build the model of ``cfg``, ``model_config`` and the class lists, with the case's weights, in evaluation mode.
 
     Args:
         case: its weights are those of the tuned parts.
-        tasks: by default semantic segmentation.
         parts: of the model; by default masks come from annotations, and nothing is ensembled.
     """
     node = _node(case)
     visual_encoder = build_visual_encoder(node.VISUAL_ENCODER)
     text_encoder = _text_encoder(case, node)
     templates = case.meta["templates"]
-    train_classes = case.meta["train_classes"]
-    test_classes = case.meta.get("test_classes", train_classes)
     if not parts:
         parts = {
             "visual_encoder_f": build_visual_encoder(node.VISUAL_ENCODER_F),
@@ -124,12 +133,7 @@ def build_model(case: Case, tasks: TaskInference | None = None, **parts: Any) ->
         use_logit_scale=node.USE_LOGIT_SCALE,
         templates=templates,
         text_chunk_size=node.TEXT_CHUNK_SIZE,
-        train_classes=train_classes,
-        tasks=tasks or TaskInference(),
-        test_metadata=SimpleNamespace(
-            stuff_classes=test_classes,
-            thing_dataset_id_to_contiguous_id={thing: thing for thing in case.meta.get("thing_ids", [])},
-        ),
+        train_names=class_names(SimpleNamespace(stuff_classes=case.meta["train_classes"])),
         **parts,
     )
     case.load_into(visual_encoder=visual_encoder, text_encoder=text_encoder, psm=model.psm)
