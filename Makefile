@@ -4,8 +4,15 @@
 #   make demo         the toy world, end to end    VENV=.venv          the environment, made when missing
 #   make demo-study   the paper's observations     DETECTRON2=SOURCE   a git URL or path instead of third_party/detectron2
 #   make test         all tests (ARGS="-k name")
-#   make lint         ruff
+#   make test-fast    the tests that need no minute: most rooms, nothing that starts processes
+#   make lint         ruff, and mypy where types are strict (see pyproject.toml)
+#   make format       let ruff put the code in shape
 #   make clean        remove caches and what the demo made
+#   make help         this text
+
+# Rooms whose tests are quick; those marked slow are left out.
+FAST := tests/test_architecture.py $(addprefix tests/,config structures utils similarity criteria inference \
+	visual_encoders mask_generators methods)
 
 VENV ?= .venv
 ARGS ?=
@@ -27,7 +34,7 @@ DETECTRON2_RECORD := $(VENV)/.detectron2
 # True for a detectron2 that this project did not build: it is left alone.
 FOREIGN_DETECTRON2 := import detectron2; raise SystemExit("+pure" in detectron2.__version__)
 
-.PHONY: setup demo demo-study test lint clean force
+.PHONY: setup demo demo-study test test-fast lint format clean help force
 
 setup: $(STAMP)
 
@@ -40,11 +47,23 @@ demo-study: $(STAMP)
 test: $(STAMP)
 	@$(RUN) -m pytest -q --durations=10 $(ARGS)
 
+test-fast: $(STAMP)
+	@$(RUN) -m pytest -q -m "not slow and not gpu" $(FAST) $(ARGS)
+
 lint: $(STAMP)
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMP)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis output/toy datasets/toy
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis output/toy datasets/toy
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # A source of detectron2 other than the one installed last installs again.

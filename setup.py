@@ -42,7 +42,7 @@ EXTRAS = {
     "mess": ["mess-benchmark==0.2"],
     # LVIS has no extra: its package asks for a second OpenCV beside ours; pip install --no-deps lvis is all it takes.
     "cityscapes": ["cityscapesscripts"],
-    "dev": ["pytest", "pytest-timeout", "ruff", "hypothesis", "psutil", "transformers>=5"],
+    "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "hypothesis", "psutil", "transformers>=5"],
     "hf": ["transformers>=5"],
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections.abc import Callable, Collection
 from typing import Any
 
 MAX_SOURCE_LENGTH = 500
@@ -12,7 +13,7 @@ MAX_MAGNITUDE = 1e12
 
 Number = int | float
 
-_BINARY = {
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -20,8 +21,8 @@ _BINARY = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_FUNCTIONS = {"int": int, "float": float, "round": round}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_FUNCTIONS: dict[str, Callable[[Any], Number]] = {"int": int, "float": float, "round": round}
 
 
 def evaluate_arithmetic(source: str) -> Any:
@@ -56,7 +57,9 @@ def _value(node: ast.expr, names: dict[str, int]) -> Any:
 
 
 def _number(node: ast.expr, names: dict[str, int]) -> Number:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    call = _call(node, _FUNCTIONS)
+    result: Number
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
         result = node.value
     elif isinstance(node, ast.Name) and node.id in names:
         result = names[node.id]
@@ -64,8 +67,8 @@ def _number(node: ast.expr, names: dict[str, int]) -> Number:
         result = _BINARY[type(node.op)](_number(node.left, names), _number(node.right, names))
     elif isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
         result = _UNARY[type(node.op)](_number(node.operand, names))
-    elif _is_call(node, _FUNCTIONS) and len(node.args) == 1:
-        result = _FUNCTIONS[node.func.id](_number(node.args[0], names))
+    elif call is not None and len(call[1]) == 1:
+        result = _FUNCTIONS[call[0]](_number(call[1][0], names))
     else:
         raise ValueError(f"'{ast.unparse(node)}' is not plain arithmetic")
     if not abs(result) <= MAX_MAGNITUDE:
@@ -75,19 +78,19 @@ def _number(node: ast.expr, names: dict[str, int]) -> Number:
 
 def _comprehension(node: ast.ListComp, names: dict[str, int]) -> list[Any]:
     loop = node.generators[0]
-    simple = len(node.generators) == 1 and not loop.ifs and isinstance(loop.target, ast.Name)
-    if not simple or names or not _is_call(loop.iter, {"range"}) or not 1 <= len(loop.iter.args) <= 3:
+    call, target = _call(loop.iter, {"range"}), loop.target
+    simple = len(node.generators) == 1 and not loop.ifs and not names
+    if not simple or not isinstance(target, ast.Name) or call is None or not 1 <= len(call[1]) <= 3:
         raise ValueError(f"'{ast.unparse(node)}' is not a plain list comprehension over range()")
-    steps = range(*(_number(bound, names) for bound in loop.iter.args))
+    bounds: list[Any] = [_number(bound, names) for bound in call[1]]
+    steps = range(*bounds)
     if len(steps) > MAX_ITEMS:
         raise ValueError(f"'{ast.unparse(node)}' has more than {MAX_ITEMS} items")
-    return [_number(node.elt, {loop.target.id: step}) for step in steps]
+    return [_number(node.elt, {target.id: step}) for step in steps]
 
 
-def _is_call(node: ast.expr, functions: Any) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in functions
-        and not node.keywords
-    )
+def _call(node: ast.expr, functions: Collection[str]) -> tuple[str, list[ast.expr]] | None:
+    """The function's name and the arguments of a plain call of one of the functions."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.keywords:
+        return None
+    return (node.func.id, node.args) if node.func.id in functions else None

@@ -155,7 +155,7 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
     return value
 
 
-def _coerce_sequence(key: str, value: Any, default: list | tuple) -> list | tuple:
+def _coerce_sequence(key: str, value: Any, default: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
     kinds = {_kind(item) for item in default}
     if isinstance(value, str) and kinds <= {"str"}:
         value = [value]

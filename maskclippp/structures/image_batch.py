@@ -122,7 +122,7 @@ class ImageTransform:
                     "expected (3, H, W) and (Q, H, W)"
                 )
             prepared = self._prepare(image, ResampledMasks.of(picture_masks).to(image.device))
-            groups[tuple(prepared.pixels.shape[-2:])].append((index, prepared))
+            groups[prepared.pixels.shape[-2], prepared.pixels.shape[-1]].append((index, prepared))
         return [
             ImageBatch(
                 pixels=torch.stack([each.pixels for _, each in members]),
@@ -134,7 +134,7 @@ class ImageTransform:
         ]
 
     def _prepare(self, image: Tensor, masks: ResampledMasks) -> _Prepared:
-        state = _Prepared(full_precision(image), masks, tuple(image.shape[-2:]))
+        state = _Prepared(full_precision(image), masks, (image.shape[-2], image.shape[-1]))
         steps = {"normalise": self._normalise, "resize": self._resize, "pad": self._pad}
         for name in self.order:
             state = steps[name](state)
@@ -148,16 +148,16 @@ class ImageTransform:
         return replace(state, pixels=(state.pixels - mean) / std)
 
     def _resize(self, state: _Prepared) -> _Prepared:
-        canvas = tuple(state.pixels.shape[-2:])
+        canvas = (state.pixels.shape[-2], state.pixels.shape[-1])
         target = self.target_size(*canvas)
         return _Prepared(
             pixels=resize_maps(state.pixels, target, self.interpolation, self.align_corners),
             masks=state.masks.resize(target) if self.resize_masks else state.masks,
-            size=tuple(max(part * new // old, 1) for part, new, old in zip(state.size, target, canvas, strict=True)),
+            size=(max(state.size[0] * target[0] // canvas[0], 1), max(state.size[1] * target[1] // canvas[1], 1)),
         )
 
     def _pad(self, state: _Prepared) -> _Prepared:
-        canvas = tuple(state.pixels.shape[-2:])
+        canvas = (state.pixels.shape[-2], state.pixels.shape[-1])
         target = self.padded_size(*canvas)
         right, bottom = target[1] - canvas[1], target[0] - canvas[0]
         pixels = F.pad(state.pixels, (0, right, 0, bottom)) if right or bottom else state.pixels

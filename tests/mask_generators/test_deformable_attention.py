@@ -126,6 +126,7 @@ def test_shapes_that_do_not_fit() -> None:
         deformable_attention(value, shapes, locations[:, :, :2], weights)
 
 
+@pytest.mark.slow
 def test_torch_traces_it() -> None:
     """In one graph without breaks, with its gradients (nothing is compiled here)."""
     value, shapes, locations, weights = make_inputs(PYRAMIDS["three levels"])
@@ -170,6 +171,7 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 
 
 @needs_triton
+@pytest.mark.slow
 def test_kernel_in_the_interpreter(root_dir: Path) -> None:
     """On the CPU. In a process of its own: Triton decides at import whether it interprets."""
     code = "from tests.mask_generators.test_deformable_attention import compare_with_kernel; compare_with_kernel('cpu')"

@@ -33,7 +33,7 @@ class Workshop:
 
     def make(self, *arguments: str, **env: str) -> list[str]:
         """Run make and return what was asked of the environment's Python meanwhile."""
-        self.calls_file.write_text("")
+        self.calls_file.unlink(missing_ok=True)
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         subprocess.run(
             ["make", "--silent", *arguments],
@@ -42,7 +42,11 @@ class Workshop:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        return self.calls_file.read_text().splitlines()
+        return self.calls()
+
+    def calls(self) -> list[str]:
+        """What the environment's Python was asked for."""
+        return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
 
 @pytest.fixture
@@ -91,7 +95,28 @@ def test_targets_run_their_modules_after_setup(workshop):
     assert workshop.make("demo") == ["-m maskclippp.toy.demo"]
     assert workshop.make("demo-study") == ["-m maskclippp.toy.study"]
     assert workshop.make("test", "ARGS=-k name")[0].endswith("-k name")
-    assert workshop.make("lint") == ["-m ruff check ."]
+    assert workshop.make("lint") == ["-m ruff check .", "-m ruff format --check .", "-m mypy"]
+    assert workshop.make("format") == ["-m ruff check --fix .", "-m ruff format ."]
+    [fast] = workshop.make("test-fast", "ARGS=-x")
+    assert fast.startswith("-m pytest -q -m not slow and not gpu tests/test_architecture.py") and fast.endswith("-x")
+
+
+def test_the_rooms_of_the_fast_tests_exist(root_dir):
+    listed = subprocess.run(
+        ["make", "--dry-run", "--old-file=.venv/.installed", "test-fast"], cwd=root_dir, capture_output=True, text=True
+    ).stdout
+    rooms = [word for word in listed.split() if word.startswith("tests/")]
+    assert len(rooms) > 5 and all((root_dir / room).exists() for room in rooms)
+
+
+def test_help_names_every_target(root_dir, workshop):
+    """It needs no environment."""
+    makefile = (root_dir / "Makefile").read_text()
+    targets = next(line for line in makefile.splitlines() if line.startswith(".PHONY: ")).split()[1:]
+    done = subprocess.run(["make", "help"], cwd=workshop.folder, capture_output=True, text=True, check=True)
+    assert workshop.calls() == []
+    assert [name for name in targets if name != "force" and f"make {name} " not in done.stdout] == []
+    assert not [line for line in done.stdout.splitlines() if line.startswith("#")]
 
 
 def test_unsuitable_python_is_refused_in_one_line(workshop, tmp_path):

@@ -25,11 +25,13 @@ def fail(message: str) -> None:
     comm.synchronize()
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     launch(exchange, (tmp_path,), Group(per_machine=2))
     assert [(tmp_path / name).read_text() for name in "01"] == ["['rank 0 speaks', [0, 1]]"] * 2
 
 
+@pytest.mark.slow
 def test_the_message_of_a_child_reaches_the_parent():
     with pytest.raises(UserError, match=r"^a\.jpg: truncated$"):
         launch(fail, ("a.jpg: truncated",), Group(per_machine=2))
