@@ -43,7 +43,7 @@ def make_batch() -> list[dict]:
     return batch
 
 
-def step(name: str, batches: list[list[list[dict]]], rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+def step(name: str, batches: list[list[list[dict]]], world: int = 1) -> dict[str, torch.Tensor]:
     """Run steps of plain gradient descent on batches in parts; return the change of each parameter and the losses."""
     method = make_method(name)
     before = {
@@ -64,17 +64,14 @@ def step(name: str, batches: list[list[list[dict]]], rank: int = 0, world: int =
     return found | {"loss": torch.tensor(trainer.storage.history("total_loss").latest())}
 
 
-def two_processes(name: str, folder: Path, port: int, rank: int) -> None:
+def one_of_two(rank: int, folder: str, port: int) -> None:
+    """Run a step of each method as one of two processes, each with half of the batch."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    batch = make_batch()
-    torch.save(step(name, [[batch[2 * rank : 2 * rank + 2]]], rank, world=2), folder / f"{rank}.pth")
+    half = make_batch()[2 * rank : 2 * rank + 2]
+    torch.save({name: step(name, [[half]], world=2) for name in METHODS}, Path(folder, f"{rank}.pth"))
     torch.distributed.destroy_process_group()
-
-
-def spawned(rank: int, name: str, folder: str, port: int) -> None:
-    two_processes(name, Path(folder), port, rank)
 
 
 def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -94,15 +91,16 @@ def test_a_batch_in_parts(name):
     assert_equal(step(name, [[[each] for each in batch]]), whole)  # one part has no mask at all
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_batch_on_two_processes(name, tmp_path):
+def test_a_batch_on_two_processes(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(spawned, (name, str(tmp_path), port), nprocs=2)
-    whole = step(name, [[make_batch()]])
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path), port), nprocs=2)
+    whole = {name: step(name, [[make_batch()]]) for name in METHODS}
     for rank in range(2):
-        assert_equal(torch.load(tmp_path / f"{rank}.pth", weights_only=True), whole)
+        found = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
+        for name in METHODS:
+            assert_equal(found[name], whole[name])
 
 
 def test_divisors_add_up():
