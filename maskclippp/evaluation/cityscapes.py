@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.layouts import is_visible
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.optional import earlier_numpy, require
@@ -93,7 +94,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
             UserError: no ground truth, or none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
-        truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
+        truth = sorted(str(path) for path in self._gt_dir.glob(f"*/*{self.truth_suffix}") if is_visible(path))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
         printed = io.StringIO()
