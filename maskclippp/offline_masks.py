@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from .data.images import read_image
+from .data.layouts import is_visible
 from .mask_generators.classical import felzenszwalb_labels
 from .utils.errors import UserError
 from .utils.files import atomic_write
@@ -34,7 +35,7 @@ def write_masks(images: str | Path, out: str | Path, *, workers: int = 1, **opti
         UserError: no such folder, or no pictures in it.
     """
     folder = Path(images)
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in folder.glob("*") if is_visible(path) and path.suffix.lower() in PICTURES)
     if not paths:
         raise UserError(f"{folder}: no pictures ({', '.join(PICTURES)}) here")
     Path(out).mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
+from maskclippp.data.layouts import is_visible
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
@@ -101,7 +102,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
             UserError: no ground truth, none that is a picture, none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
-        truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
+        truth = sorted(str(path) for path in self._gt_dir.glob(f"*/*{self.truth_suffix}") if is_visible(path))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
         for path in self._gt_dir.glob("*/*_gtFine_*Ids.png"):

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..structures import MaskSet, ResampledMasks, TextBank
 from ..utils.errors import UserError
 from ..utils.paths import resolve
+from ..utils.shadowing import hide_data_folder
 from ..utils.weights import weights_are_skipped
 from .base import MaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
@@ -107,6 +108,7 @@ def names_of(label: str) -> list[str]:
 
 def _load(name: str) -> tuple[torch.nn.Module, Any, Tensor | None]:
     """Return model, image processor and, for a OneFormer, the tokens of its task (1, length)."""
+    hide_data_folder()
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForUniversalSegmentation, AutoTokenizer
 
     safe = {"trust_remote_code": False}

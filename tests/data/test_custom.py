@@ -220,3 +220,21 @@ def test_code_and_mixed_pictures_are_refused(folder) -> None:
     write_picture(folder / "pictures/c.png")
     with pytest.raises(UserError, match=r"pictures holds \.jpg, \.png files; say in image_ext which ones count"):
         get_metadata(describe(folder, **LABELS, classes=["a"]))
+
+
+def test_jpg_with_capital_letters(tmp_path) -> None:
+    """Endings of one folder that differ by capital letters are one sort; files of other systems are none."""
+    labels = np.zeros((12, 16), np.uint8)
+    for name in ("a.jpg", "b.JPG", "c.Jpg"):
+        write_picture(tmp_path / "images" / name)
+        write_labels(tmp_path / "labels" / f"{Path(name).stem}.png", labels)
+    for path in ("images/._a.jpg", "images/.DS_Store", "images/._x.webp", "labels/._a.PNG"):
+        (tmp_path / path).write_bytes(b"\0")
+    file = tmp_path / "set.yaml"
+    file.write_text("images: images\nlabels: labels\nclasses: [sky, road]\n")
+    records = get_dataset(str(file))
+    assert [Path(record["file_name"]).name for record in records] == ["a.jpg", "b.JPG", "c.Jpg"]
+    (tmp_path / "labels/b.png").unlink()
+    file = file.rename(tmp_path / "other.yaml")  # records are kept by name
+    found = [Path(record["sem_seg_file_name"]).name for record in get_dataset(str(file))]
+    assert found == ["a.png", "c.png"]
