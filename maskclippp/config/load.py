@@ -142,6 +142,8 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
     value = _literal(value, keep_text=isinstance(default, str))
     if _has_huge_number(value):
         raise ValueError(f"{key} has a number of more than 64 bits")
+    if default is None and not isinstance(value, (type(None), str, int, float, list, tuple)):
+        raise ValueError(f"{key} must be a text, a number or a list, got {_show(value)}")
     if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
         return value
     if isinstance(default, (list, tuple)):

@@ -15,7 +15,7 @@ from maskclippp.utils.files import regular_file
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before they are decoded."""
 
-DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error)
+DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, MemoryError, struct.error, zlib.error)
 
 
 def read_image(path: str | Path, image_format: str = "RGB") -> np.ndarray:
