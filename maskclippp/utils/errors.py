@@ -38,7 +38,7 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
     goes."""
     joined = ""
     for line in filter(None, _LINE_ENDS.split(text.strip())):
-        joined += (" " if joined[-1:] in ":;," else "; ") * bool(joined) + line
+        joined += (" " if joined[-1] in ":;," else "; ") + re.sub("  +", " ", line) if joined else line
     joined = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), joined)
     if len(joined) <= limit:
         return joined
@@ -69,7 +69,7 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     lines = str(error).strip().splitlines()
     if not lines or "weights_only" in lines[0]:
         return type(error).__name__
-    return one_line(lines[0], limit)
+    return one_line("\n".join(lines[: 2 if lines[0].endswith(":") else 1]), limit)
 
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> list[str]:

@@ -203,11 +203,16 @@ def _damage_inside(rng: random.Random, content: bytes) -> bytes:
     if rng.random() < 0.3:
         name = rng.choice(list(entries))
     entries[name] = damage_bytes(rng, entries[name])
-    packed, bomb = zipfile.ZIP_STORED, rng.random() < 0.1
-    if bomb:
-        entries[rng.choice(list(entries))], packed = bytes(200 << 20), zipfile.ZIP_DEFLATED
+    bomb = rng.choice(list(entries)) if rng.random() < 0.1 else ""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", packed, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w", compresslevel=1) as archive:
         for each, data in entries.items():
-            archive.writestr(each, data)
+            if each != bomb:
+                archive.writestr(each, data)
+                continue
+            entry = zipfile.ZipInfo(each)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as file:
+                for _ in range(300):
+                    file.write(bytes(1 << 20))
     return buffer.getvalue()
