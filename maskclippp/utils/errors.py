@@ -27,13 +27,13 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
-        shown = [f"  {one_line(detail)}" for detail in details[:MAX_DETAILS]]
+        shown = [f"  {as_line(detail)}" for detail in details[:MAX_DETAILS]]
         if len(details) > MAX_DETAILS:
             shown.append(f"  and {len(details) - MAX_DETAILS} more")
-        super().__init__("\n".join([one_line(message), *shown]))
+        super().__init__("\n".join([as_line(message), *shown]))
 
 
-def one_line(text: str, limit: int = MAX_LINE) -> str:
+def as_line(text: str, limit: int = MAX_LINE) -> str:
     """Return text as one line that any terminal prints, of at most ``limit`` characters; of a longer one the middle
     goes."""
     joined = ""
@@ -69,7 +69,7 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     lines = str(error).strip().splitlines()
     if not lines or "weights_only" in lines[0]:
         return type(error).__name__
-    return one_line("\n".join(lines[: 2 if lines[0].endswith(":") else 1]), limit)
+    return as_line("\n".join(lines[: 2 if lines[0].endswith(":") else 1]), limit)
 
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> list[str]:
