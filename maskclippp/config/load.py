@@ -13,7 +13,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from maskclippp.utils.errors import UserError, did_you_mean, nearest, one_line, show
+from maskclippp.utils.errors import UserError, as_line, did_you_mean, nearest, show
 from maskclippp.utils.paths import resolve
 
 from .defaults import default_config
@@ -107,7 +107,7 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
     for name in parents:
         node = node.get(name) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or leaf not in node:
-        raise ValueError(f"unknown key {one_line(setting.key, MAX_SHOWN)}{did_you_mean(setting.key, list_keys(cfg))}")
+        raise ValueError(f"unknown key {as_line(setting.key, MAX_SHOWN)}{did_you_mean(setting.key, list_keys(cfg))}")
     if isinstance(node[leaf], CfgNode):
         if setting.value != {}:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
@@ -142,6 +142,8 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
     value = _literal(value, keep_text=isinstance(default, str))
     if _has_huge_number(value):
         raise ValueError(f"{key} has a number of more than 64 bits")
+    if default is None and not isinstance(value, (type(None), str, int, float, list, tuple)):
+        raise ValueError(f"{key} must be a text, a number or a list, got {_show(value)}")
     if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
         return value
     if isinstance(default, (list, tuple)):
