@@ -21,6 +21,7 @@ from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.label_maps import PREDICTIONS, saved_classes, write_label_map, write_legend
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.evaluation.report import write_results
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
@@ -48,7 +49,8 @@ class _CityscapesEvaluator(StreamingEvaluator):
         Args:
             class_names: class entries; the first synonym is the official label name.
             gt_dir: folder of one split, with a folder per city.
-            output_dir: where predictions and results are written; the predictions are removed at the end.
+            output_dir: where predictions and results are written; the predictions are removed at the end, unless they
+                are to be saved.
 
         Raises:
             UserError: the package is missing, or a class has no Cityscapes label.
@@ -113,12 +115,16 @@ class _CityscapesEvaluator(StreamingEvaluator):
                 task, scores = self._run(script, truth)
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
-        shutil.rmtree(self._folder)
+        self._clean_up()
         by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
         log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})
+
+    def _clean_up(self) -> None:
+        """Remove the predictions, which were made for the script."""
+        shutil.rmtree(self._folder)
 
     @abstractmethod
     def _write(self, stem: str, output: dict[str, Any]) -> None:
@@ -136,10 +142,43 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     script_name = "evalPixelLevelSemanticLabeling"
     truth_suffix = "_gtFine_labelIds.png"
 
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        gt_dir: str | Path,
+        *,
+        output_dir: str | Path,
+        save_predictions: bool = False,
+        colors: Sequence[tuple[int, int, int]] | None = None,
+    ) -> None:
+        """Take plain parts.
+
+        Args:
+            class_names, gt_dir, output_dir: as for all.
+            save_predictions: keep the label maps, ``sem_seg_predictions/<picture's stem>_pred.png`` with the official
+                label ids, see :mod:`maskclippp.evaluation.label_maps`.
+            colors: of the K classes in these; by default generated ones.
+
+        Raises:
+            UserError: the package is missing, or a class has no Cityscapes label.
+        """
+        super().__init__(class_names, gt_dir, output_dir=output_dir)
+        self._saved_classes = saved_classes(class_names, colors, self._label_ids)
+        self._keep = save_predictions
+        if save_predictions:
+            self._folder = self._output_dir / PREDICTIONS
+
     def _write(self, stem: str, output: dict[str, Any]) -> None:
         labels = output.get("sem_seg_labels")
         labels = as_array(output["sem_seg"].argmax(0) if labels is None else labels)
-        Image.fromarray(np.array(self._label_ids, dtype=np.uint8)[labels]).save(self._folder / f"{stem}_pred.png")
+        values = np.array(self._label_ids, dtype=np.uint8)[labels]
+        write_label_map(self._folder / f"{stem}_pred.png", values, self._saved_classes)
+
+    def _clean_up(self) -> None:
+        if self._keep:
+            write_legend(self._folder, self._saved_classes)
+        else:
+            super()._clean_up()
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]
