@@ -176,7 +176,7 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
 
     def _clean_up(self) -> None:
         if self._keep:
-            write_legend(self._folder, self._saved_classes)
+            write_legend(self._output_dir, self._saved_classes)
         else:
             super()._clean_up()
 

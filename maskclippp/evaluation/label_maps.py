@@ -19,7 +19,8 @@ from maskclippp.utils.files import atomic_write
 
 PREDICTIONS = "sem_seg_predictions"
 """Folder of saved label maps, below the results."""
-CLASS_LIST, LEGEND = "classes.json", "legend.png"
+CLASS_LIST, LEGEND = "sem_seg_classes.json", "sem_seg_legend.png"
+"""Beside that folder, where no picture's name can be theirs."""
 _ROWS = 40
 _NAME_LENGTH = 30
 
@@ -76,7 +77,12 @@ def write_label_map(path: str | Path, values: np.ndarray, classes: Sequence[Save
 
 
 def write_legend(folder: str | Path, classes: Sequence[SavedClass]) -> None:
-    """Write ``classes.json``, a list of {"id", "name", "color"}, and ``legend.png`` into a folder of label maps."""
+    """Write what the values of label maps are: a list of {"id", "name", "color"}, and a picture.
+
+    Args:
+        folder: that of the results, which gets ``CLASS_LIST`` and ``LEGEND``.
+        classes: of the label maps.
+    """
     entries = [{"id": int(each.value), "name": each.name, "color": list(each.color)} for each in classes]
     with atomic_write(Path(folder, CLASS_LIST)) as temporary:
         temporary.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

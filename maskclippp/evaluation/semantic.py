@@ -232,7 +232,7 @@ class SemSegEvaluator(StreamingEvaluator):
         columns["pixels"] = confusion[:-1, :-1].sum(axis=0)
         write_class_csv(self._output_dir, "sem_seg_evaluation", names, columns, seen)
         if self._save_predictions:
-            write_legend(Path(self._output_dir, PREDICTIONS), self._saved_classes)
+            write_legend(self._output_dir, self._saved_classes)
         if self._pictures:
             draw_confusion(Path(self._output_dir, "sem_seg_confusion.png"), confusion, names)
             draw_gallery(Path(self._output_dir, "sem_seg_worst.png"), self._worst, names, "mIoU")
