@@ -181,6 +181,7 @@ class _Parts:
             similarity=self.similarity,
             pictures=self.pictures,
             save_predictions=self.save_predictions,
+            colors=self.metadata.get("stuff_colors", None),
             output_dir=self.output_folder,
         )
 
@@ -208,7 +209,12 @@ class _Parts:
         return LVISEvaluator(**self._instances())
 
     def cityscapes_semantic(self) -> CityscapesSemSegEvaluator:
-        return CityscapesSemSegEvaluator(self.class_names, **self._cityscapes())
+        return CityscapesSemSegEvaluator(
+            self.class_names,
+            **self._cityscapes(),
+            save_predictions=self.save_predictions,
+            colors=self.metadata.get("stuff_colors", None),
+        )
 
     def cityscapes_instance(self) -> CityscapesInstanceEvaluator:
         return CityscapesInstanceEvaluator(self.class_names, **self._cityscapes())

@@ -25,6 +25,7 @@ from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.evaluation.report import write_results
+from maskclippp.evaluation.saved_label_maps import PREDICTIONS, saved_classes, write_label_map, write_legend
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
@@ -52,7 +53,8 @@ class _CityscapesEvaluator(StreamingEvaluator):
         Args:
             class_names: class entries; the first synonym is the official label name.
             gt_dir: folder of one split, with a folder per city.
-            output_dir: where predictions and results are written; the predictions are removed at the end.
+            output_dir: where predictions and results are written; those for the scripts are
+                removed at the end.
 
         Raises:
             UserError: the package is missing, or a class has no Cityscapes label.
@@ -120,12 +122,16 @@ class _CityscapesEvaluator(StreamingEvaluator):
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
         shutil.rmtree(self._folder)
+        self._finish()
         by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
         log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
         self._coverage.log(logger, "pixels")
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})
+
+    def _finish(self) -> None:
+        """Write what belongs to predictions that are kept."""
 
     @abstractmethod
     def _write(self, stem: str, output: dict[str, Any]) -> None:
@@ -143,11 +149,41 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     script_name = "evalPixelLevelSemanticLabeling"
     truth_suffix = "_gtFine_labelIds.png"
 
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        gt_dir: str | Path,
+        *,
+        output_dir: str | Path,
+        save_predictions: bool = False,
+        colors: Sequence[tuple[int, int, int]] | None = None,
+    ) -> None:
+        """Take plain parts.
+
+        Args:
+            class_names, gt_dir, output_dir: as for all.
+            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``, with the official
+                label ids, see :mod:`maskclippp.evaluation.saved_label_maps`.
+            colors: of the K classes in these; by default generated ones.
+
+        Raises:
+            UserError: the package is missing, or a class has no Cityscapes label.
+        """
+        super().__init__(class_names, gt_dir, output_dir=output_dir)
+        self._saved_classes = saved_classes(class_names, UNLABELLED, colors, self._label_ids)
+        self._save_predictions = save_predictions
+
     def _write(self, stem: str, output: dict[str, Any]) -> None:
         labels = predicted_labels(output, len(self._label_ids), where=stem)
         self._coverage.add(labels, np.ones(labels.shown.shape, dtype=bool), len(self._label_ids))
         ids = np.array([*self._label_ids, UNLABELLED], dtype=np.uint8)
         Image.fromarray(ids[labels.scored]).save(self._folder / f"{stem}_pred.png")
+        if self._save_predictions:
+            write_label_map(self._output_dir / PREDICTIONS / f"{stem}.png", labels.shown, self._saved_classes)
+
+    def _finish(self) -> None:
+        if self._save_predictions:
+            write_legend(self._output_dir, self._saved_classes)
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]

@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from maskclippp.data.annotations import read_panoptic_ids
 from maskclippp.data.coverage import log_coverage
+from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.panoptic_matching import PanopticCounts, match_segments, mean_quality
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
@@ -205,5 +206,9 @@ class PanopticEvaluator(StreamingEvaluator):
 
     def _write_predictions(self) -> None:
         annotations = sorted(self._predictions, key=lambda annotation: annotation["file_name"])
+        categories = [
+            {"id": number, "name": split_synonyms(name)[0], "isthing": int(index in self._things)}
+            for index, (number, name) in enumerate(zip(self._dataset_ids, self._class_names, strict=True))
+        ]
         with atomic_write(Path(self._output_dir, "predictions.json")) as path:
-            path.write_text(json.dumps({"annotations": annotations}) + "\n", encoding="utf-8")
+            path.write_text(json.dumps({"annotations": annotations, "categories": categories}) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..criteria import build_criterion
 from ..data.datasets import get_metadata
-from ..data.vocabularies import comparable_names, same_to_encoder, seen_classes, spelling_notes, split_synonyms
+from ..data.vocabularies import comparable_names, same_to_encoder, seen_ignoring_case, spelling_notes, split_synonyms
 from ..data.vocabularies.templates import get_templates
 from ..inference import combine_logits, train_to_test_lookup
 from ..mask_generators import MaskGenerator, build_mask_generator
@@ -151,7 +151,7 @@ class MaskCLIPpp(nn.Module):
         own_names = None if self.segmentor is None else self.segmentor.class_names
         self.ensemble_seen = self.seen
         if own_names is not None:
-            self.ensemble_seen = torch.tensor(seen_classes(entries, own_names), dtype=torch.bool)
+            self.ensemble_seen = torch.tensor(seen_ignoring_case(entries, own_names), dtype=torch.bool)
 
     def _tell_same_names(self, dataset: str, names: list[list[str]]) -> None:
         """Warn of classes whose names are the same to the text encoder."""
@@ -306,7 +306,7 @@ def dataset_name(metadata: Any) -> str:
 def seen_in_training(metadata: Any, train_classes: list[str]) -> Tensor:
     """Return which test classes are among the train classes, (K,) bool; say how many, and where spelling mattered."""
     entries, name = class_entries(metadata), dataset_name(metadata)
-    seen = seen_classes(entries, train_classes)
+    seen = seen_ignoring_case(entries, train_classes)
     log_once(logger, logging.INFO, f"{name}: {sum(seen)} of {len(seen)} classes are seen in training")
     for note in spelling_notes(entries, train_classes):
         log_once(logger, logging.WARNING, f"{name}: {note}")

@@ -82,6 +82,29 @@ def test_cityscapes_scores_are_those_of_score_maps(city, tmp_path) -> None:
     np.testing.assert_equal(found[0], found[1])
 
 
+def test_cityscapes_label_maps_are_kept_on_request(city, tmp_path) -> None:
+    """Official ids, in the colours of the classes; the scores are those of maps that are not kept."""
+    pytest.importorskip("cityscapesscripts", reason="needs cityscapesscripts")
+    gt_dir, records, outputs = city
+    colors = [(128, 64, 128), (70, 130, 180), (220, 20, 60), (0, 0, 142)]
+    found = []
+    for options in ({}, {"save_predictions": True, "colors": colors}):
+        evaluator = CityscapesSemSegEvaluator(CLASSES, gt_dir, output_dir=tmp_path / "out", **options)
+        evaluator.process(records, outputs)
+        found.append(evaluator.evaluate())
+    np.testing.assert_equal(found[0], found[1])
+    folder = tmp_path / "out/sem_seg_predictions"
+    names = [f"town_00000{index}_000019_leftImg8bit.png" for index in range(2)]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    picture = Image.open(folder / names[0])
+    expected = outputs[0]["sem_seg_labels"].numpy()
+    assert picture.mode == "P" and (np.asarray(picture) == np.array(LABEL_IDS)[expected]).all()
+    assert (np.asarray(picture.convert("RGB")) == np.array(colors)[expected]).all()
+    classes = json.loads((tmp_path / "out/sem_seg_classes.json").read_text())
+    assert classes[3] == {"id": 26, "name": "car", "color": [0, 0, 142]}
+    assert (tmp_path / "out/sem_seg_legend.png").exists() and not (tmp_path / "out/cityscapes_sem_seg").exists()
+
+
 def test_cityscapes_wrong_input(city, tmp_path) -> None:
     pytest.importorskip("cityscapesscripts", reason="needs cityscapesscripts")
     gt_dir, records, outputs = city
