@@ -61,7 +61,11 @@ def test_lvis(tmp_path) -> None:
     (message,) = scan(found.row, found.records)
     assert message.endswith("000000000025.jpg, annotation 0: its polygon leaves the picture of 24x32")
     second["annotations"][0]["segmentation"] = []
-    assert "fewer than three points" in scan(found.row, found.records)[0]
+    assert "it has no mask" in scan(found.row, found.records)[0]
+    second["annotations"][0]["segmentation"] = [[4, 4, 4, 9, 4, 6]]
+    assert not scan(found.row, found.records)
+    with pytest.raises(UserError, match="annotation 0: its mask has no pixel"):
+        check_record(second, num_classes=1203, ignore_label=255, own=True)
 
 
 def test_scan(tiny_ade) -> None:

@@ -97,10 +97,15 @@ def test_broken_masks_are_found_when_asked_for(write) -> None:
     """With the place in the file."""
     broken = {"size": [3, 5], "counts": "PPPPP"}
     other_size = encode_rle(np.ones((1, 5, 3)))[0]
-    polygon = [[0, 0, 1, 1, 2, 2]]
+    polygon = [[0, 0, 1, 1, 2, 2e9]]
     shapes = [broken, other_size, polygon, None]
     table = MaskTable.read(write([{"image_id": i, "segmentation": shape} for i, shape in enumerate(shapes)]))
-    messages = ["0: broken run-length", "1: 5x3 .* its image is 3x5", "2: not a COCO", "3: not a COCO"]
+    messages = [
+        "0: broken run-length",
+        "1: 5x3 .* its image is 3x5",
+        "2, polygon 0: 2000000000.0 is no",
+        "3: not a COCO",
+    ]
     for number, message in enumerate(messages):
         with pytest.raises(UserError, match=rf"masks\.json, entry {message}"):
             table.masks(record(f"{number}.jpg"))
