@@ -131,6 +131,7 @@ def _images(entries: Iterable[Entry], path: str | Path) -> dict[int | str, Entry
     """Bring the images into normal form; return them by what tells their ids apart."""
     found: dict[int | str, Entry] = {}
     places: dict[int | str, int] = {}
+    names: dict[str, int] = {}
     for index, image in enumerate(entries):
         where = f"{path}, images[{index}]"
         key = image_key(image.get("id"))
@@ -139,9 +140,7 @@ def _images(entries: Iterable[Entry], path: str | Path) -> dict[int | str, Entry
         if key in found:
             first = f"images[{places[key]}] ({found[key]['id']!r})"
             raise UserError(f"{where}: id {reprlib.repr(image['id'])} is also that of {first}; ids must differ")
-        name = image.get("file_name", "none")
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise UserError(f"{where}: its 'file_name' is {reprlib.repr(name)}; expected the name of a picture")
+        _check_name(image, index, names, where)
         if isinstance(image["id"], float):
             image["id"] = key
         image["height"], image["width"] = (_side(image, side, where) for side in ("height", "width"))
@@ -150,6 +149,17 @@ def _images(entries: Iterable[Entry], path: str | Path) -> dict[int | str, Entry
             raise UserError(f"{where}: {size} (height x width) are more than {MAX_PIXELS} pixels")
         found[key], places[key] = image, index
     return found
+
+
+def _check_name(image: Entry, index: int, names: dict[str, int], where: str) -> None:
+    """Check the name of a picture, if there is one; ``names`` holds those before it and their places."""
+    if "file_name" not in image:
+        return
+    name = image["file_name"]
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UserError(f"{where}: its 'file_name' is {reprlib.repr(name)}; expected the name of a picture")
+    if names.setdefault(name, index) != index:
+        raise UserError(f"{where}: its picture {name!r} is also that of images[{names[name]}]; list it once")
 
 
 def _side(image: Entry, side: str, where: str) -> int:

@@ -6,8 +6,9 @@ takes memory for every pixel on the way there.
 
 from __future__ import annotations
 
+import math
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,16 @@ _MAX_DRAWN_OUTLINE = 2_000_000
 _MAX_DRAWN_COORDINATE = 10_000_000
 
 
-def check_coordinates(values: Iterable[Any], size_hw: tuple[int, int], where: str) -> None:
+def check_coordinates(values: list[Any], size_hw: tuple[int, int], where: str) -> None:
     """Check that all values are finite numbers, and at most one picture's longer side outside the picture.
 
     Raises:
         UserError: one is not; ``where`` is file and index.
     """
     reach = max(size_hw)
+    if values and set(map(type, values)) <= {int, float} and -reach <= min(values) and max(values) <= 2 * reach:
+        if not math.isnan(sum(values)):
+            return  # the rule; the loop is ten times as slow
     for value in values:
         if type(value) not in (int, float) or not -reach <= value <= 2 * reach:  # NaN is outside
             found = f"{reprlib.repr(value)} is no coordinate in or near its picture of {size_hw[0]}x{size_hw[1]}"

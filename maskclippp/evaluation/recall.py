@@ -133,10 +133,8 @@ class MaskRecallEvaluator(StreamingEvaluator):
             ids = read_panoptic_ids(record[key])
             check_size(record[key], ids.shape, size)
             segments = [segment for segment in record["segments_info"] if not segment.get("iscrowd", 0)]
-            table = np.full(int(ids.max(initial=0)) + 1, len(segments))
-            for index, segment in enumerate(segments):
-                if 0 <= segment["id"] < len(table):  # else no pixel has it
-                    table[segment["id"]] = index
+            table = np.full(int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1, len(segments))
+            table[[segment["id"] for segment in segments]] = np.arange(len(segments))
             return table[ids], np.array([segment["category_id"] for segment in segments], dtype=np.int64)
         labels = read_label_map(
             record[key], size_hw=size, num_classes=len(self._class_names), ignore_label=self._ignore_label
