@@ -108,7 +108,7 @@ def test_what_cannot_be_evaluated(name: str, tasks: dict, message: str) -> None:
 def test_a_dataset_without_instance_file() -> None:
     """Says so, instead of naming a file None."""
     name = "openvocab_mapillary_vistas_panoptic_val"
-    message = f"dataset '{name}': it is registered without an instance file; .* INSTANCE_ON False$"
+    message = f"dataset '{name}': it is registered without an instance file; .*INSTANCE_ON False$"
     with pytest.raises(UserError, match=message):
         build_evaluator(name, **ALL)
 
