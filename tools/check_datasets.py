@@ -23,7 +23,7 @@ from pathlib import Path
 from maskclippp.data.datasets import ALIASES, DATASETS, DatasetRow, get_metadata, register_all
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.inspection.presence import Presence, find
-from maskclippp.data.inspection.scan import survey
+from maskclippp.data.inspection.scan import instance_file_problems, survey
 from maskclippp.data.inspection.sheet import draw_sheet
 from maskclippp.utils.errors import UserError, did_you_mean
 
@@ -54,9 +54,10 @@ def main() -> None:
             if presence.state == "absent" and args.there:
                 continue
             print(_line(presence), flush=True)
+            failed |= presence.broken and bool(args.deep or args.show)
             try:
                 if presence.records and args.deep:
-                    failed |= _deep(presence, args.workers)
+                    failed |= _deep(presence, args.workers, root)
                 if presence.records and args.show:
                     path = args.out / f"{Path(row.name).stem}.png"
                     draw_sheet(path, presence.records, get_metadata(row.name), args.show)
@@ -100,8 +101,11 @@ def _line(presence: Presence) -> str:
     return f"{line}{missing}\n    {presence.row.preparation or 'see datasets/README.md'}"
 
 
-def _deep(presence: Presence, workers: int) -> bool:
+def _deep(presence: Presence, workers: int, root: str) -> bool:
     """Print what is wrong with the files of a dataset; return whether there is something."""
+    problems = instance_file_problems(presence.row, root)
+    for problem in problems:
+        print(f"    {problem}")
     found = survey(presence.row, presence.records, workers=workers)
     failures = found.failures
     for failure in failures[:_SHOWN_FAILURES]:
@@ -111,7 +115,7 @@ def _deep(presence: Presence, workers: int) -> bool:
     print(f"    {len(presence.records)} images read, {len(failures)} with something wrong", flush=True)
     for line in found.coverage:
         print(f"    {line}", flush=True)
-    return bool(failures)
+    return bool(failures or problems)
 
 
 if __name__ == "__main__":

@@ -258,8 +258,9 @@ class _Parts:
     def _instances(self) -> dict[str, Any]:
         json_file = self.metadata.get("json_file", None)
         if not json_file or not Path(json_file).is_file():
+            found = f"no instance file {json_file}" if json_file else "it is registered without an instance file"
             raise UserError(
-                f"dataset '{self.metadata.name}': no instance file {json_file}; instance evaluation needs it, "
+                f"dataset '{self.metadata.name}': {found}; instance evaluation needs one, "
                 "or switch it off with MODEL.MASK_FORMER.TEST.INSTANCE_ON False"
             )
         names, things = self.metadata.thing_classes, sorted(self.thing_map.values())

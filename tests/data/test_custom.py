@@ -196,6 +196,21 @@ def test_wrong_files(folder, content, message) -> None:
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_categories_of_the_annotation_file(folder, kind) -> None:
+    """Ids are whole numbers, however they are written; each of them is listed once."""
+    path = folder / f"{kind}.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["id"] = "7"
+    path.write_text(json.dumps(content))
+    metadata = get_metadata(describe(folder, images="pictures", **{kind: f"{kind}.json"}))
+    assert list(metadata.thing_dataset_id_to_contiguous_id) == ([3, 7, 9] if kind == "instances" else [7, 9])
+    content["categories"][1]["id"] = 7
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{kind}\.json, categories\[1\]: id 7 is also that of categories\[0\]"):
+        get_metadata(describe(folder, "twice.yaml", images="pictures", **{kind: f"{kind}.json"}))
+
+
 def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
     name = describe(folder, images="absent", labels="labels", classes=["a", "b"])
     assert len(get_metadata(name).stuff_classes) == 2

@@ -234,12 +234,12 @@ def test_broken_panoptic_files(tiny_ade, content: dict, message: str) -> None:
 def test_broken_instance_files(tiny_toy_instances) -> None:
     path = tiny_toy_instances / "toy/instance_val.json"
     content = json.loads(path.read_text())
-    content["annotations"][0]["category_id"] = 999
+    content["annotations"][0]["category_id"] = content["categories"][0]["id"] = 999
     path.write_text(json.dumps(content))
     register_all(str(tiny_toy_instances))
     with pytest.raises(UserError, match="image 5: category_id 999 is not a thing"):
         get_dataset("toy_instance_val")
-    path.write_text("[")
+    path.write_text("[]")
     with pytest.raises(UserError, match="not a COCO instance file"):
         get_dataset("toy_instance_val")
 

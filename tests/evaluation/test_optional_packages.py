@@ -166,10 +166,35 @@ def test_lvis(federated, tmp_path) -> None:
 
     found = split_over_ranks(make, records, outputs).evaluate()
     assert list(found) == ["segm"] and list(found["segm"])[:9] == list(LVIS_METRICS)
+    content = json.loads(path.read_text())
+    for number, annotation in enumerate(content["annotations"]):  # ids as other tools write them
+        annotation |= {"id": number, "image_id": str(annotation["image_id"])}
+        annotation.pop("area")
+    path.write_text(json.dumps(content))
+    np.testing.assert_equal(split_over_ranks(make, records, outputs).evaluate(), found)
     scores = found["segm"]
     # The person was called a cup, and negatives are listed for no image: that is not held against it.
     assert scores["APr"] == pytest.approx(100) and scores["APf"] == 0 and scores["AP-cup"] == pytest.approx(100)
     assert scores["AP"] == pytest.approx(200 / 3) and not hasattr(np, "float")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i, a, c: i[1].pop("neg_category_ids"), r"images\[1\]: its 'neg_category_ids' is None; expected a list"),
+        (lambda i, a, c: i[0].update(not_exhaustive_category_ids=[9]), r"its 'not_exhaustive_category_ids' is \[9\]"),
+        (lambda i, a, c: c[2].pop("frequency"), r"category 3: its 'frequency' is None; expected 'r', 'c' or 'f'"),
+        (lambda i, a, c: a[0].update(image_id=9), r"annotations\[0\]: image_id 9 is not among"),
+        (lambda i, a, c: a[0].pop("segmentation"), r"annotations\[0\]: it has no mask"),
+    ],
+)
+def test_wrong_lvis_files(federated, change, message) -> None:
+    pytest.importorskip("lvis", reason="needs lvis")
+    content = json.loads(federated[0].read_text())
+    change(*content.values())
+    federated[0].write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"lvis\.json, .*{message}"):
+        LVISEvaluator(federated[0], {1: 0, 2: 1, 3: 2}, ["a", "b", "c"])
 
 
 def test_missing_packages_are_told_in_one_line(monkeypatch, city, federated, tmp_path) -> None:

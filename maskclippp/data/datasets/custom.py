@@ -27,6 +27,7 @@ from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.custom_file import DatasetFile
 from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class
 from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.instance_json import categories_by_id
 from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
 from maskclippp.data.vocabularies.check import read_classes
 from maskclippp.utils.errors import UserError, show
@@ -186,12 +187,4 @@ def _annotation_key(kind: str) -> str:
 def _categories(file: DatasetFile, kind: str) -> dict[int, dict[str, Any]]:
     """The categories of the annotation file by id, in the order of ids."""
     path = file.path(_annotation_key(kind))
-    content = read_json(path)
-    try:
-        categories = {category["id"]: category for category in content["categories"]}
-        ordered = dict(sorted(categories.items()))
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: not a COCO file: it has no list of 'categories' with ids") from None
-    if not ordered:
-        raise UserError(f"{path}: its list of categories is empty")
-    return ordered
+    return categories_by_id(read_json(path), path)

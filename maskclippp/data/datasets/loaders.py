@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 
 from maskclippp.data.annotations import read_json
@@ -15,6 +14,7 @@ from maskclippp.data.datasets.category_names import check_lvis_names, check_name
 from maskclippp.data.datasets.pairing import pair_files
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
+from maskclippp.data.instance_json import read_instances
 from maskclippp.data.layouts import has_ending, too_deep
 from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
@@ -119,71 +119,87 @@ def _load_panoptic(row: DatasetRow, root: Path) -> list[Record]:
 
 
 def _load_instances(row: DatasetRow, root: Path) -> list[Record]:
-    json_file = _existing(row, root / row.instances_json, "instance file")
-    images = _existing(row, root / row.image_root, "folder of images")
     classes = thing_ids(row_vocabulary(row))
-    try:
-        records = load_coco_json(str(json_file), str(images))
-    except (KeyError, TypeError, AssertionError, json.JSONDecodeError) as error:
-        raise UserError(f"{json_file}: not a COCO instance file: {error!r}") from error
-    if not records:
-        raise _incomplete(row, f"{json_file} has no images")
-    for record in records:
-        for annotation in record["annotations"]:
-            category_id = annotation["category_id"]
-            if category_id not in classes:
-                where = f"{json_file}, image {record['image_id']}"
-                raise UserError(f"{where}: category_id {category_id} is not a thing of vocabulary '{row.vocabulary}'")
-            annotation["category_id"] = classes[category_id]
-    return records
+    odd_class = f"is not a thing of vocabulary '{row.vocabulary}'"
+    return _instance_records(row, root, classes, _coco_picture, odd_class, None if row.described_in else check_names)
 
 
 def _load_lvis(row: DatasetRow, root: Path) -> list[Record]:
-    """Return the records of an LVIS v1 file; the folder of a picture is told by its ``coco_url``.
+    """Return the records of an LVIS v1 file; the folder of a picture is told by its ``coco_url``."""
+    classes = {class_id: index for index, class_id in enumerate(row_vocabulary(row).ids)}
+    return _instance_records(row, root, classes, _lvis_picture, "is not in the vocabulary", check_lvis_names)
+
+
+def _instance_records(
+    row: DatasetRow,
+    root: Path,
+    classes: dict[int, int],
+    picture: Callable[[Record], Record],
+    odd_class: str,
+    check: Callable[[Any, Vocabulary, Path], None] | None,
+) -> list[Record]:
+    """Return the records of an instance file in the order of image ids.
+
+    Args:
+        row: the dataset.
+        root: datasets root.
+        classes: {category id: contiguous id}.
+        picture: image entry -> ``file_name`` below the folder of images, and what else the record holds.
+        odd_class: what is said about other categories.
+        check: compares the names of the categories with those of the vocabulary.
 
     Raises:
-        UserError: no file, or a malformed one.
+        UserError: no file, or a wrong one.
     """
     json_file = _existing(row, root / row.instances_json, "instance file")
     images = _existing(row, root / row.image_root, "folder of images")
-    classes = {class_id: index for index, class_id in enumerate(row_vocabulary(row).ids)}
-    content = read_json(json_file)
-    check_lvis_names(content, row_vocabulary(row), json_file)
-    try:
-        found = {image["id"]: _lvis_record(image, images) for image in content["images"]}
-        for annotation in content["annotations"]:
-            where = f"{json_file}, annotation {annotation['id']}"
-            if annotation["category_id"] not in classes:
-                raise UserError(f"{where}: category_id {annotation['category_id']} is not in the vocabulary")
-            if annotation["image_id"] not in found:
-                raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
-            found[annotation["image_id"]]["annotations"].append(
-                {
-                    "bbox": annotation["bbox"],
-                    "bbox_mode": BoxMode.XYWH_ABS,
-                    "category_id": classes[annotation["category_id"]],
-                    "segmentation": annotation["segmentation"],
-                    "iscrowd": 0,
-                }
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{json_file}: not an LVIS v1 file: {error!r}") from error
-    if not found:
+    found = read_instances(json_file)
+    if check is not None:
+        check({"categories": found.categories}, row_vocabulary(row), json_file)
+    if not found.images:
         raise _incomplete(row, f"{json_file} has no images")
-    return [found[image_id] for image_id in sorted(found)]
+    if found.left_out:
+        logger.warning("%s: %s: %s", row.name, json_file, found.left_out)
+    by_image, records = found.annotations_by_image(), []
+    for image in sorted(found.images, key=lambda image: (isinstance(image["id"], str), image["id"])):
+        annotations = by_image.get(image["id"], [])
+        odd = next((entry["category_id"] for entry in annotations if entry["category_id"] not in classes), None)
+        if odd is not None:
+            raise UserError(f"{json_file}, image {image['id']}: category_id {odd} {odd_class}")
+        try:
+            told = picture(image)
+        except (KeyError, AttributeError, ValueError) as error:
+            raise UserError(f"{json_file}, image {image['id']}: it does not name its picture: {error!r}") from error
+        records.append(
+            {
+                **told,
+                "file_name": str(images / told["file_name"]),
+                "height": image["height"],
+                "width": image["width"],
+                "image_id": image["id"],
+                "annotations": [_instance(entry, classes) for entry in annotations],
+            }
+        )
+    return records
 
 
-def _lvis_record(image: Record, images: Path) -> Record:
+def _coco_picture(image: Record) -> Record:
+    return {"file_name": image["file_name"]}
+
+
+def _lvis_picture(image: Record) -> Record:
     folder, name = image["coco_url"].split("/")[-2:]
     return {
-        "file_name": str(images / folder / name),
-        "height": image["height"],
-        "width": image["width"],
-        "image_id": image["id"],
+        "file_name": f"{folder}/{name}",
         "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
         "neg_category_ids": image.get("neg_category_ids", []),
-        "annotations": [],
     }
+
+
+def _instance(annotation: Record, classes: dict[int, int]) -> Record:
+    """Return an annotation as detectron2's records have them."""
+    kept = {key: annotation[key] for key in ("iscrowd", "bbox", "segmentation")}
+    return kept | {"category_id": classes[annotation["category_id"]], "bbox_mode": BoxMode.XYWH_ABS}
 
 
 def _common_part(path: str, ending: str) -> str:

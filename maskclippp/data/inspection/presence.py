@@ -26,6 +26,7 @@ class Presence:
         missing: what is not there, one entry per folder or file, or per kind of file of the records.
         records: its records, if it can be loaded.
         usable: whether every file that its records name exists.
+        broken: whether its files are there, but its lists cannot be read.
     """
 
     row: DatasetRow
@@ -33,6 +34,7 @@ class Presence:
     missing: tuple[str, ...] = ()
     records: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     usable: bool = False
+    broken: bool = False
 
 
 def find(row: DatasetRow, root: str | Path) -> Presence:
@@ -53,7 +55,7 @@ def find(row: DatasetRow, root: str | Path) -> Presence:
     try:
         records = tuple(load_records(row, str(root)))
     except UserError as error:
-        return Presence(row, "partly", (str(error).split(";")[0],))
+        return Presence(row, "partly", (str(error).split(";")[0],), broken=True)
     lacking = tuple(_missing_files(records))
     usable = not lacking
     if row.num_images and len(records) < row.num_images:

@@ -377,7 +377,9 @@ def test_mapillary_archives(tmp_path, capsys) -> None:
 def lvis(root: Path, categories: list[dict]) -> None:
     build_lvis(root)
     path = root / "lvis/lvis_v1_val.json"
-    write_json(path, json.loads(path.read_text()) | {"categories": categories})
+    content, listed = json.loads(path.read_text()), {category["id"] for category in categories}
+    annotations = [annotation for annotation in content["annotations"] if annotation["category_id"] in listed]
+    write_json(path, content | {"annotations": annotations, "categories": categories})
 
 
 def test_lvis_of_version_0_5(tmp_path, caplog) -> None:
