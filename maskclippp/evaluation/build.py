@@ -17,6 +17,7 @@ from maskclippp.evaluation.lvis_instances import LVISEvaluator
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
 from maskclippp.evaluation.oracle import AssignedClassesEvaluator
 from maskclippp.evaluation.panoptic import PanopticEvaluator
+from maskclippp.evaluation.predictions import PredictionWriter
 from maskclippp.evaluation.recall import MaskRecallEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
 from maskclippp.evaluation.streaming import EvaluatorGroup, StreamingEvaluator
@@ -38,6 +39,7 @@ _PLANS = {
     "cityscapes_instance": ((_ALWAYS, "cityscapes_instance"),),
     "coco": ((_ALWAYS, "instance"),),
     "lvis": ((_ALWAYS, "lvis"),),
+    "images": ((_ALWAYS, "predictions"),),
 }
 
 EVALUATOR_TYPES = tuple(_PLANS)
@@ -110,6 +112,10 @@ def build_evaluator(
     parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions)
     switches = {"semantic": semantic, "panoptic": panoptic, "instance": instance}
     on = {task for task, wanted in switches.items() if wanted}
+    if metadata.get("evaluator_type", None) == "images" and (segmentor_only or mask_accuracy):
+        raise UserError(
+            f"dataset '{dataset_name}' has no annotations; MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY and MASK_ACC need them"
+        )
     if segmentor_only:
         return EvaluatorGroup([parts.assigned_classes(on), parts.recall()])
     if mask_accuracy:
@@ -168,7 +174,14 @@ class _Parts:
             similarity=self.similarity,
             pictures=self.pictures,
             save_predictions=self.save_predictions,
+            strict_areas=self.metadata.get("is_own_data", False),
             output_dir=self.output_folder,
+        )
+
+    def predictions(self) -> PredictionWriter:
+        ids = {index: number for number, index in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
+        return PredictionWriter(
+            self.class_names, [ids[index] for index in range(len(ids))], output_dir=self.output_folder
         )
 
     def instance(self) -> InstanceEvaluator:

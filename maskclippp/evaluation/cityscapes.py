@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskclippp.data.names import output_name
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.optional import earlier_numpy, require
@@ -75,7 +76,9 @@ class _CityscapesEvaluator(StreamingEvaluator):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for record, output in zip(inputs, outputs, strict=True):
-            self._write(Path(record["file_name"]).stem, output)
+            target = self._folder / output_name(record)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._write(target, output)
             self._images += 1
 
     def state_dict(self) -> State:
@@ -114,8 +117,8 @@ class _CityscapesEvaluator(StreamingEvaluator):
         return OrderedDict({task: scores})
 
     @abstractmethod
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
-        """Write the prediction of one image."""
+    def _write(self, target: Path, output: dict[str, Any]) -> None:
+        """Write the prediction of one image; ``target`` is where, without the ends of the files' names."""
 
     @abstractmethod
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
@@ -129,10 +132,10 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     script_name = "evalPixelLevelSemanticLabeling"
     truth_suffix = "_gtFine_labelIds.png"
 
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
+    def _write(self, target: Path, output: dict[str, Any]) -> None:
         labels = output.get("sem_seg_labels")
         labels = as_array(output["sem_seg"].argmax(0) if labels is None else labels)
-        Image.fromarray(np.array(self._label_ids, dtype=np.uint8)[labels]).save(self._folder / f"{stem}_pred.png")
+        Image.fromarray(np.array(self._label_ids, dtype=np.uint8)[labels]).save(f"{target}_pred.png")
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]
@@ -154,15 +157,15 @@ class CityscapesInstanceEvaluator(_CityscapesEvaluator):
     script_name = "evalInstanceLevelSemanticLabeling"
     truth_suffix = "_gtFine_instanceIds.png"
 
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
+    def _write(self, target: Path, output: dict[str, Any]) -> None:
         instances, lines = output["instances"], []
         masks, classes = as_array(instances.pred_masks) > 0.5, as_array(instances.pred_classes).tolist()
         scores = as_array(instances.scores).tolist()
         for index, (mask, label, score) in enumerate(zip(masks, classes, scores, strict=True)):
-            name = f"{stem}_{index}.png"
-            Image.fromarray(mask.astype(np.uint8) * 255).save(self._folder / name)
+            name = f"{target.name}_{index}.png"
+            Image.fromarray(mask.astype(np.uint8) * 255).save(target.with_name(name))
             lines.append(f"{name} {self._label_ids[label]} {score}\n")
-        (self._folder / f"{stem}_pred.txt").write_text("".join(lines), encoding="utf-8")
+        target.with_name(f"{target.name}_pred.txt").write_text("".join(lines), encoding="utf-8")
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         script.args.gtInstancesFile = str(self._folder / "gtInstances.json")

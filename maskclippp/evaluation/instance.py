@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.instance_images import InstanceImages, without_others
 from maskclippp.evaluation.open_ap import open_average_precision
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.similarity import check_similarity
@@ -70,16 +71,15 @@ class InstanceEvaluator(StreamingEvaluator):
         self._json_file = json_file
         if not Path(json_file).is_file():
             raise UserError(f"no instance file {json_file}; instance evaluation needs it")
-        self._truth = self._read_truth(json_file)
+        self._truth = self._all_truth = self._read_truth(json_file)
         self._check_categories(set(class_ids))
-        images = self._truth.dataset["images"]
-        self._stems = {image["id"]: Path(image["file_name"]).stem if "file_name" in image else "" for image in images}
-        self._by_stem = {stem: image_id for image_id, stem in self._stems.items() if stem}
+        self._images = InstanceImages(self._truth.dataset["images"], str(json_file))
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         self._results: list[list[Any]] = []
+        self._shown: set[int | str] = set()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Keep the instances of some images.
@@ -95,12 +95,13 @@ class InstanceEvaluator(StreamingEvaluator):
             self._results += self._encode(output["instances"], record)
 
     def state_dict(self) -> State:
-        """All instances: [image, category, score, size, run-lengths, box]."""
-        return {"results": list(self._results)}
+        """All instances: [image, category, score, size, run-lengths, box]; and all images."""
+        return {"results": list(self._results), "shown": list(self._shown)}
 
     def add_state(self, state: State) -> None:
         """Add instances."""
         self._results += state["results"]
+        self._shown |= set(state["shown"])
 
     def score(self) -> Scores:
         """Return ``{"segm": scores}``, with ``"bbox"`` before it if there are boxes, and perhaps ``"segm_open"``.
@@ -109,6 +110,7 @@ class InstanceEvaluator(StreamingEvaluator):
         nothing was predicted.
         """
         results = self._coco_results()
+        self._truth = without_others(self._all_truth, self._shown, str(self._json_file))
         if self._output_dir:
             with atomic_write(Path(self._output_dir, "coco_instances_results.json")) as path:
                 path.write_text(json.dumps(results), encoding="utf-8")
@@ -170,7 +172,8 @@ class InstanceEvaluator(StreamingEvaluator):
             write_class_csv(self._output_dir, "instance_evaluation", names, columns)
 
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
-        image_id = self._image_id(record)
+        image_id = self._images.find(record)
+        self._shown.add(image_id)
         if not len(instances):
             return []
         masks = as_array(instances.pred_masks) > 0.5
@@ -190,15 +193,6 @@ class InstanceEvaluator(StreamingEvaluator):
             [image_id, self._category_of[label], score, list(masks.shape[1:]), run["counts"], box]
             for label, score, run, box in zip(classes, scores, runs, boxes.tolist(), strict=True)
         ]
-
-    def _image_id(self, record: dict[str, Any]) -> int | str:
-        image_id, stem = record.get("image_id"), Path(record["file_name"]).stem
-        # Panoptic and instance files of a dataset may number its images differently: then the name tells.
-        if self._stems.get(image_id) not in ("", stem) and stem in self._by_stem:
-            return self._by_stem[stem]
-        if image_id not in self._stems:
-            raise UserError(f"{record['file_name']}: {self._json_file} has no such image; make the two files together")
-        return image_id
 
     def _coco_results(self) -> list[dict[str, Any]]:
         """What was kept, in COCO's format; in an order that does not depend on how the images were shared."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from maskclippp.data.annotations import read_label_map
 from maskclippp.evaluation.boundary import label_boundary
@@ -23,12 +22,12 @@ from maskclippp.evaluation.confusion import (
     seen_unseen_means,
 )
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
+from maskclippp.evaluation.prediction_files import save_label_map
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.similarity import check_similarity
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
 from maskclippp.evaluation.worst import WorstCases
 from maskclippp.utils.errors import UserError
-from maskclippp.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class SemSegEvaluator(StreamingEvaluator):
             boundary: also score boundaries; never done for 255 and more classes.
             similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
-            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``.
+            save_predictions: write every label map, see :func:`save_label_map`.
             output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
@@ -173,7 +172,7 @@ class SemSegEvaluator(StreamingEvaluator):
             if self._worst:
                 self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, pred)
             if self._save_predictions:
-                self._save(pred, record["file_name"])
+                save_label_map(self._output_dir, record, pred, num_classes)
 
     def state_dict(self) -> State:
         """Counts, worst cases, and which classes are seen."""
@@ -240,11 +239,6 @@ class SemSegEvaluator(StreamingEvaluator):
                 "the model was built for another vocabulary (DATASETS.TEST)"
             )
         return as_array(scores.argmax(0))
-
-    def _save(self, pred: np.ndarray, file_name: str) -> None:
-        dtype = np.uint8 if len(self._class_names) < 256 else np.uint16
-        with atomic_write(Path(self._output_dir, "sem_seg_predictions", f"{Path(file_name).stem}.png")) as path:
-            Image.fromarray(pred.astype(dtype)).save(path)
 
 
 def _image_miou(pred: np.ndarray, gt: np.ndarray, num_classes: int) -> float:

@@ -73,7 +73,7 @@ def test_label_maps(folder, classes) -> None:
 
 
 def test_json_suffixes_and_a_shipped_vocabulary(folder) -> None:
-    write_picture(folder / "pictures/a_depth.jpg")
+    write_picture(folder / "pictures/a_depth.png")
     options = {"classes": "pascal_voc_20", "ignore_label": 0, "image_ext": "jpg", "label_ext": "png"}
     name = describe(folder, "mine.json", images="pictures", labels="labels", **options)
     assert len(get_dataset(name)) == 2
@@ -113,7 +113,7 @@ PANOPTIC = {"images": "pictures", "panoptic": "panoptic.json"}
     [
         ({"imges": "pictures"}, r"mine\.yaml:1: unknown key 'imges'; did you mean images, "),
         ({"labels": "labels", "classes": ["a"]}, "images is missing; name the folder"),
-        ({"images": "pictures", "classes": ["a"]}, "there are no annotations; name one of labels, instances and pan"),
+        ({"images": "pictures"}, "there are neither annotations nor classes; name one of labels, instances and pan"),
         (LABELS | {"instances": "instances.json"}, "labels and instances are two datasets; name one"),
         (LABELS | {"segments": "panoptic"}, r"mine\.yaml:3: segments is the folder of a panoptic file"),
         (LABELS, "classes is missing; list them, or name a vocabulary or a file"),
@@ -151,7 +151,7 @@ def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
 def test_label_maps_of_other_names_are_not_paired_by_position(folder) -> None:
     (folder / "labels/b.png").rename(folder / "labels/c.png")
     name = describe(folder, **LABELS, classes=["a", "b"])
-    with pytest.raises(UserError, match=rf"1 pictures have no label map of their name, .*/b\.jpg; check {name}$"):
+    with pytest.raises(UserError, match=r"only 1 of 3 .*: 1 of 2 pictures have no label map .*/b\.jpg, 1 of 2 .*c\.png"):
         get_dataset(name)
 
 

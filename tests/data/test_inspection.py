@@ -34,11 +34,12 @@ def test_absent_partly_present(tiny_ade, tiny_toy_instances) -> None:
     partly = find(DATASETS[NAME], root)
     assert (partly.state, partly.missing) == ("partly", ("ADEChallengeData2016/ade20k_instance_val.json",))
     few = find(DATASETS["openvocab_ade20k_sem_seg_val"], root)
-    assert few.state == "partly" and few.missing == ("1998 of 2000 images",) and few.usable and len(few.records) == 2
+    assert few.state == "partly" and few.usable and len(few.records) == 2
+    assert few.missing == ("1998 of the 2000 published pictures are missing",)
     assert find(DATASETS["toy_instance_val"], root).state == "present"
     (root / "toy/images/validation/0.jpg").unlink()
     gone = find(DATASETS["toy_instance_val"], root)
-    assert gone.state == "partly" and "1 of 1 files, first" in gone.missing[0] and not gone.usable
+    assert gone.state == "partly" and "1 of 1 pictures are missing, first" in gone.missing[0] and not gone.usable
     # Pictures that other datasets share do not make a dataset half present.
     assert find(DATASETS["openvocab_ade20k_instance_val"], root).state == "absent"
 

@@ -12,7 +12,7 @@ Keys, paths relative to the file (see datasets/README.md for examples)::
     image_ext, label_ext      ends of the file names; by default those that are found
 
 One of labels, instances and panoptic says what the dataset is; beside panoptic the other two are for its semantic and
-instance evaluation.
+instance evaluation. With images and classes alone it is a dataset to predict on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from maskclippp.data.vocabularies.check import read_classes
 from maskclippp.utils.errors import UserError
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_EVALUATOR_TYPES = {"sem_seg": "sem_seg", "instance": "coco", "panoptic": "coco_panoptic_seg", "images": "images"}
 
 
 def is_custom(name: str) -> bool:
@@ -47,7 +48,10 @@ def custom_row(name: str) -> DatasetRow:
     """
     file = DatasetFile(name)
     kind = file.kind()
-    image_ext = file.text("image_ext") or file.found_suffix("images", "jpg")
+    image_ext = file.text("image_ext")
+    if not image_ext and kind != "images":
+        # The files of COCO name their pictures, whatever the suffix.
+        image_ext = file.found_suffix("images", "jpg") if kind == "sem_seg" else "jpg"
     label_ext = file.text("label_ext") or file.found_suffix("labels", "png")
     panoptic = file.path("panoptic")
     segments = file.path("segments") or panoptic.removesuffix(".json")
@@ -56,7 +60,7 @@ def custom_row(name: str) -> DatasetRow:
         kind=kind,
         vocabulary=name,
         classes=_classes(file, kind),
-        evaluator_type={"sem_seg": "sem_seg", "instance": "coco", "panoptic": "coco_panoptic_seg"}[kind],
+        evaluator_type=_EVALUATOR_TYPES[kind],
         image_root=file.path("images"),
         sem_seg_root=file.path("labels"),
         panoptic_root=segments if panoptic else "",
@@ -65,8 +69,6 @@ def custom_row(name: str) -> DatasetRow:
         ignore_label=file.number("ignore_label", default=255),
         image_ext=image_ext,
         label_ext=label_ext,
-        image_pattern=f"{{stem}}.{image_ext}",
-        sem_seg_pattern=f"{{stem}}.{label_ext}",
         described_in=name,
     )
 
@@ -74,7 +76,7 @@ def custom_row(name: str) -> DatasetRow:
 def _classes(file: DatasetFile, kind: str) -> Vocabulary:
     """The classes with the ids of the annotation file, or with positions for label maps."""
     given, by_id = file.value("classes"), file.class_ids()
-    if kind == "sem_seg":
+    if kind in ("sem_seg", "images"):
         return _positions(file, given, by_id)
     if isinstance(given, str) and not _is_class_list(file, given):
         return _named(file, given)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.datasets.loaders import load_records
+from maskclippp.data.datasets.completeness import complete
+from maskclippp.data.datasets.loaders import load_listed
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.utils.errors import UserError
-
-FILE_KEYS = ("file_name", "sem_seg_file_name", "pan_seg_file_name")
-"""Keys of a record that name files."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class Presence:
         row: the dataset.
         state: "present" (can be used), "partly" or "absent".
         missing: what is not there, one entry per folder or file, or per kind of file of the records.
-        records: its records, if it can be loaded.
-        usable: whether every file that its records name exists.
+        records: of the pictures whose files are all there.
+        usable: whether that are all that its lists or folders name.
     """
 
     row: DatasetRow
@@ -49,31 +46,15 @@ def find(row: DatasetRow, root: str | Path) -> Presence:
         others = [path for path in paths if path not in missing and path != row.image_root]
         return Presence(row, "partly" if others else "absent", missing)
     try:
-        records = tuple(load_records(row, str(root)))
+        listed = load_listed(row, str(root))
     except UserError as error:
         return Presence(row, "partly", (str(error).split(";")[0],))
-    lacking = tuple(_missing_files(records))
-    usable = not lacking
-    if row.num_images and len(records) < row.num_images:
-        lacking += (f"{row.num_images - len(records)} of {row.num_images} images",)
-    return Presence(row, "partly" if lacking else "present", lacking, records, usable)
+    loaded = complete(row, listed)
+    usable = len(loaded.records) == len(listed.records)
+    return Presence(row, "partly" if loaded.gaps else "present", loaded.gaps, tuple(loaded.records), usable)
 
 
 def _needed(row: DatasetRow) -> list[str]:
     """Return the folders and files that a row names."""
     names = (row.image_root, row.sem_seg_root, row.panoptic_root, row.panoptic_json, row.instances_json)
     return [name for name in names if name]
-
-
-def _missing_files(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield how many files of each kind do not exist, and the first one."""
-    for key in FILE_KEYS:
-        paths = [Path(record[key]) for record in records if key in record]
-        folders = {folder: _names(folder) for folder in {path.parent for path in paths}}
-        absent = [path for path in paths if path.name not in folders[path.parent]]
-        if absent:
-            yield f"{len(absent)} of {len(paths)} files, first {absent[0]}"
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

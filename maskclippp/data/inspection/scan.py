@@ -12,6 +12,7 @@ from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.data.images import read_image
+from maskclippp.data.panoptic_segments import segment_areas, small_area
 from maskclippp.data.run_length import decode_rle
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.parallel import try_all
@@ -34,18 +35,20 @@ def scan(row: DatasetRow, records: Sequence[Record], *, workers: int = 1) -> lis
         UserError: the class names of the dataset are not available.
     """
     num_classes = len(row_vocabulary(row))
-    check = partial(check_record, num_classes=num_classes, ignore_label=row.ignore_label)
+    strict = bool(row.described_in)
+    check = partial(check_record, num_classes=num_classes, ignore_label=row.ignore_label, strict_areas=strict)
     _, failures = try_all(check, records, workers=workers, title=row.name)
     return failures
 
 
-def check_record(record: Record, *, num_classes: int, ignore_label: int) -> None:
+def check_record(record: Record, *, num_classes: int, ignore_label: int, strict_areas: bool = False) -> None:
     """Read the files of a record.
 
     Args:
         record: as loaders make it.
         num_classes: labels of the label map must be below it, or ``ignore_label``.
         ignore_label: value of unlabelled pixels.
+        strict_areas: the "area" of no segment may be smaller than its pixels.
 
     Raises:
         UserError: the first thing that is wrong with it.
@@ -58,15 +61,20 @@ def check_record(record: Record, *, num_classes: int, ignore_label: int) -> None
     if "sem_seg_file_name" in record:
         read_label_map(record["sem_seg_file_name"], size_hw=size_hw, num_classes=num_classes, ignore_label=ignore_label)
     if "pan_seg_file_name" in record:
-        _check_segments(record, size_hw)
+        _check_segments(record, size_hw, strict_areas)
     for index, annotation in enumerate(record.get("annotations", ())):
         _check_outline(annotation, size_hw, f"{path}, annotation {index}")
 
 
-def _check_segments(record: Record, size_hw: tuple[int, int]) -> None:
-    path = record["pan_seg_file_name"]
-    found = set(np.unique(read_panoptic_ids(path, size_hw=size_hw)).tolist()) - {0}
-    unknown = sorted(found - {segment["id"] for segment in record["segments_info"]})
+def _check_segments(record: Record, size_hw: tuple[int, int], strict_areas: bool) -> None:
+    path, segments = record["pan_seg_file_name"], record["segments_info"]
+    ids, counts = np.unique(read_panoptic_ids(path, size_hw=size_hw), return_counts=True)
+    found = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    if strict_areas:
+        pixels = np.array([found.get(segment["id"], 0) for segment in segments])
+        for place in segment_areas(segments, pixels)[1]:
+            raise small_area(segments[place], pixels[place], path)
+    unknown = sorted(found.keys() - {0} - {segment["id"] for segment in segments})
     if unknown:
         raise UserError(f"{path}: segment {unknown[0]} and {len(unknown) - 1} others are not in the JSON file")
 
