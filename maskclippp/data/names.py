@@ -8,6 +8,7 @@ one goes by these names.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from maskclippp.utils.errors import UserError
 Record = dict[str, Any]
 
 NAMES = "names"
+_ENDS_ANOTHER = "path_ends_another"
 _LONGEST_FOLDER = 200
 
 
@@ -41,17 +43,23 @@ def set_names(records: Sequence[Record], image_root: str, where: str) -> None:
             raise UserError(f"{where}: the picture {record['file_name']} is outside of the folder of images {root}")
         found.append(PurePath(path[len(root) :]).as_posix())
     names = unique_names(found)
+    shorter = {tail for name in names for tail in _tails(name)[1:]}
     for record, name in zip(records, found, strict=True):
         record[NAMES] = names[name]
+        if _without_suffix(name) in shorter:
+            record[_ENDS_ANOTHER] = True
 
 
 def unique_names(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return for each of some paths, with "/" as separator, the list ``names`` of a record."""
     paths = list(dict.fromkeys(paths))
     tails = {path: _tails(path) for path in paths}
-    counts = Counter(tail for each in tails.values() for tail in each)
-    counts.update(paths)
-    return {path: [path, *(tail for tail in tails[path] if counts[tail] == 1)] for path in paths}
+    wholes = Counter([*paths, *(each[0] for each in tails.values())])
+    parts = Counter([*paths, *(tail for each in tails.values() for tail in each)])
+    return {
+        path: [path, *(tail for tail in each if (wholes if tail == each[0] else parts)[tail] == 1)]
+        for path, each in tails.items()
+    }
 
 
 def own_names(record: Record) -> list[str]:
@@ -108,7 +116,8 @@ class NameIndex:
         """Return the name that means the picture of a record, None if there is none.
 
         The same path counts more than one of which it is the end, and both count more than names that agree without
-        suffix or in their last parts only; those must fit no other picture of the dataset.
+        suffix or in their last parts only; those must fit no other picture of the dataset. A longer path for a picture
+        whose own path is the end of another picture's must agree in one more folder.
 
         Raises:
             UserError: several names fit equally well.
@@ -116,14 +125,20 @@ class NameIndex:
         own, *tails = own_names(record)
         candidates = self._by_stem.get(PurePosixPath(own).stem, [])
         stem = _without_suffix(own)
-        rules = [lambda name: name == own, lambda name: name.endswith(f"/{own}")]
+        path, needed = record["file_name"], own.count("/") + 1 + record.get(_ENDS_ANOTHER, False)
+        rules = [
+            lambda name: name == own,
+            lambda name: name.endswith(f"/{own}") and _common_parts(name, path) >= needed,
+        ]
         if stem in tails:
-            rules.append(lambda name: _without_suffix(name).endswith(f"/{stem}"))
+            rules.append(
+                lambda name: _without_suffix(name).endswith(f"/{stem}") and _common_parts(name, path) >= needed
+            )
         rules += [lambda name, tail=tail: _without_suffix(name) == tail for tail in tails]
         for rule in rules:
             fitting = [name for name in candidates if rule(name)]
             if fitting:
-                return self._closest(fitting, record["file_name"])
+                return self._closest(fitting, path)
         return None
 
     def _closest(self, names: list[str], path: str) -> str:
@@ -144,5 +159,6 @@ def _without_suffix(path: str) -> str:
 
 
 def _common_parts(one: str, other: str) -> int:
-    parts = zip(reversed(PurePath(one).parts), reversed(PurePath(other).parts), strict=False)
-    return next((count for count, (a, b) in enumerate(parts) if a != b), 99)
+    """How many of their last parts two paths have in common, whatever their suffixes."""
+    parts = zip(*(reversed(PurePath(_without_suffix(path)).parts) for path in (one, other)), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], parts))

@@ -151,7 +151,9 @@ def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
 def test_label_maps_of_other_names_are_not_paired_by_position(folder) -> None:
     (folder / "labels/b.png").rename(folder / "labels/c.png")
     name = describe(folder, **LABELS, classes=["a", "b"])
-    with pytest.raises(UserError, match=r"only 1 of 3 .*: 1 of 2 pictures have no label map .*/b\.jpg, 1 of 2 .*c\.png"):
+    with pytest.raises(
+        UserError, match=r"only 1 of 3 .*: 1 of 2 pictures .*/b\.jpg, 1 of 2 .*c\.png"
+    ):
         get_dataset(name)
 
 
