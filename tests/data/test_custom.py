@@ -151,9 +151,7 @@ def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
 def test_label_maps_of_other_names_are_not_paired_by_position(folder) -> None:
     (folder / "labels/b.png").rename(folder / "labels/c.png")
     name = describe(folder, **LABELS, classes=["a", "b"])
-    with pytest.raises(
-        UserError, match=r"only 1 of 3 .*: 1 of 2 pictures .*/b\.jpg, 1 of 2 .*c\.png"
-    ):
+    with pytest.raises(UserError, match=r"only 1 of 3 .*: 1 of 2 pictures .*/b\.jpg, 1 of 2 .*c\.png"):
         get_dataset(name)
 
 
@@ -165,3 +163,41 @@ def test_code_and_mixed_pictures_are_refused(folder) -> None:
     write_picture(folder / "pictures/c.png")
     with pytest.raises(UserError, match=r"pictures holds \.jpg, \.png files; say in image_ext which ones count"):
         get_metadata(describe(folder, **LABELS, classes=["a"]))
+
+
+def test_pictures_and_class_names(folder) -> None:
+    """Are a dataset to predict on: all pictures, in sub-folders too; a vocabulary tells the things."""
+    write_picture(folder / "pictures/more/c.PNG")
+    (folder / "classes.tsv").write_text("4\tstuff\tsky\n5\tthing\tdog\n")
+    name = describe(folder, images="pictures", classes="classes.tsv")
+    records = get_dataset(name)
+    assert [record["names"][0] for record in records] == ["a.jpg", "b.jpg", "more/c.PNG"]
+    assert set(records[0]) == {"file_name", "names"}
+    metadata = get_metadata(name)
+    assert (metadata.evaluator_type, metadata.stuff_classes) == ("images", ["sky", "dog"])
+    assert metadata.thing_dataset_id_to_contiguous_id == {5: 1} and metadata.get("sem_seg_root", None) is None
+    one_sort = describe(folder, "sort.yaml", images="pictures", classes=["a"], image_ext="png")
+    assert len(get_dataset(one_sort)) == 1
+    with pytest.raises(UserError, match="no picture in .*/labels/none; check"):
+        (folder / "labels/none").mkdir()
+        get_dataset(describe(folder, "none.yaml", images="labels/none", classes=["a"]))
+
+
+def test_label_maps_in_folders(folder) -> None:
+    """Of equal stems; also if the label maps lie among the pictures."""
+    for name in ("seq1/1", "seq2/1"):
+        write_picture(folder / f"deep/{name}.jpg")
+        write_labels(folder / f"deep/labels/{name}.png", np.zeros((12, 16), np.uint8))
+    records = get_dataset(describe(folder, images="deep", labels="deep/labels", classes=["a"]))
+    assert [record["sem_seg_file_name"] for record in records] == [f"{folder}/deep/labels/seq{n}/1.png" for n in (1, 2)]
+
+
+def test_files_of_coco_take_pictures_of_all_sorts(folder) -> None:
+    """Whatever else is in the folder; a picture outside of it is refused."""
+    write_picture(folder / "pictures/c.png")
+    assert len(get_dataset(describe(folder, images="pictures", instances="instances.json"))) == 2
+    content = json.loads((folder / "instances.json").read_text())
+    content["images"][0]["file_name"] = "../labels/a.png"
+    (folder / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"instances\.json: the picture .*\.\./labels/a\.png is outside of the folder"):
+        get_dataset(describe(folder, "out.yaml", images="pictures", instances="instances.json"))

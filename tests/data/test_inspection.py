@@ -135,3 +135,26 @@ def test_command_line(tiny_toy_instances, root_dir) -> None:
     assert done.returncode == 1 and "cannot be read as an image" in done.stdout and "1 present" in done.stdout
     done = subprocess.run([*call, "toy_nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: no dataset is called 'toy_nothing'")
+
+
+def test_long_names_and_counts_stay_apart(tmp_path, root_dir) -> None:
+    """And sheets of equal file names in two folders."""
+    for folder in ("one", "two"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(_made(tmp_path / folder / "images/a.png"))
+        (tmp_path / folder / "a_dataset_of_my_own_with_a_rather_long_name.yaml").write_text(
+            "images: images\nclasses: [a]"
+        )
+    names = sorted(map(str, tmp_path.glob("*/*.yaml")))
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), *names, "--deep", "--workers", "1"]
+    done = subprocess.run(
+        [*call, "--show", "1", "--out", str(tmp_path / "sheets")], capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("present")]
+    assert lines == [["present", name, "1", "images"] for name in names]
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
+
+
+def _made(path):
+    path.parent.mkdir(parents=True)
+    return path

@@ -14,6 +14,7 @@ from detectron2.structures import Instances
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from maskclippp.data.names import set_names
 from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from maskclippp.evaluation.lvis_instances import LVIS_METRICS, LVISEvaluator
 from maskclippp.utils.errors import UserError
@@ -46,6 +47,21 @@ def city(tmp_path):
         instances.pred_classes, instances.scores = torch.tensor([2, 3]), torch.tensor([0.9, 0.8])
         outputs.append({"sem_seg_labels": torch.from_numpy(predicted), "instances": instances})
     return gt_dir, records, outputs
+
+
+@pytest.mark.parametrize("kind", [CityscapesSemSegEvaluator, CityscapesInstanceEvaluator])
+def test_cityscapes_predictions_lie_below_the_folders_of_the_cities(city, tmp_path, kind) -> None:
+    pytest.importorskip("cityscapesscripts", reason="needs cityscapesscripts")
+    gt_dir, records, outputs = city
+    plain = kind(CLASSES, gt_dir, output_dir=tmp_path / "plain")
+    plain.process(records, outputs)
+    for record in records:
+        record["file_name"] = f"/data/town/{Path(record['file_name']).name}"
+    set_names(records, "/data", "test")
+    named = kind(CLASSES, gt_dir, output_dir=tmp_path / "named")
+    named.process(records, outputs)
+    assert {path.parent.name for path in (tmp_path / "named").rglob("*_pred.*")} == {"town"}
+    np.testing.assert_equal(named.evaluate(), plain.evaluate())
 
 
 @pytest.mark.parametrize("kind", [CityscapesSemSegEvaluator, CityscapesInstanceEvaluator])

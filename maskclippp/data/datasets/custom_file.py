@@ -87,8 +87,11 @@ class DatasetFile:
         folder = self.path(key)
         if not folder or not Path(folder).is_dir():
             return default
-        names = files_below(folder, into_folders=False) or files_below(folder)
-        suffixes = {Path(name).suffix for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES}
+        others = [Path(self.path(other)) for other in ("images", "labels") if other != key and self.path(other)]
+        suffixes: set[str] = set()
+        for into_folders in (False, True):
+            names = files_below(folder, into_folders=into_folders, without=others)
+            suffixes = suffixes or {Path(name).suffix for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES}
         if len(suffixes) > 1:
             option = "label_ext" if key == "labels" else "image_ext"
             found = ", ".join(sorted(suffixes))
