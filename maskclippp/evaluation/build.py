@@ -70,6 +70,7 @@ def build_evaluator_from_cfg(
         similarity=similarity,
         pictures=cfg.TEST.PICTURES,
         save_predictions=cfg.TEST.SAVE_PREDICTIONS,
+        partial=cfg.DATASETS.ALLOW_INCOMPLETE,
     )
 
 
@@ -86,6 +87,7 @@ def build_evaluator(
     similarity: np.ndarray | None = None,
     pictures: int = 0,
     save_predictions: bool = False,
+    partial: bool = False,
 ) -> StreamingEvaluator:
     """Return the evaluator of a dataset; several are one group.
 
@@ -104,12 +106,13 @@ def build_evaluator(
         similarity: (K, K) of the dataset's classes; adds similarity-aware scores.
         pictures: draw confusions, and so many of the worst images.
         save_predictions: write label maps and panoptic segments.
+        partial: not all images of the dataset are shown; Cityscapes' scripts must be told.
 
     Raises:
         UserError: unknown dataset, missing files or packages, or nothing that can be evaluated with these tasks.
     """
     metadata = get_metadata(dataset_name)
-    parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions)
+    parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions, partial)
     switches = {"semantic": semantic, "panoptic": panoptic, "instance": instance}
     on = {task for task, wanted in switches.items() if wanted}
     if metadata.get("evaluator_type", None) == "images" and (segmentor_only or mask_accuracy):
@@ -137,6 +140,7 @@ class _Parts:
     similarity: np.ndarray | None
     pictures: int
     save_predictions: bool
+    partial: bool = False
 
     @property
     def class_names(self) -> list[str]:
@@ -259,4 +263,5 @@ class _Parts:
         return {
             "gt_dir": self.metadata.get("gt_dir", None) or self.metadata.sem_seg_root,
             "output_dir": self.output_folder,
+            "partial": self.partial,
         }

@@ -40,13 +40,16 @@ class _CityscapesEvaluator(StreamingEvaluator):
     script_name: str
     truth_suffix: str
 
-    def __init__(self, class_names: Sequence[str], gt_dir: str | Path, *, output_dir: str | Path) -> None:
+    def __init__(
+        self, class_names: Sequence[str], gt_dir: str | Path, *, output_dir: str | Path, partial: bool = False
+    ) -> None:
         """Take plain parts.
 
         Args:
             class_names: class entries; the first synonym is the official label name.
             gt_dir: folder of one split, with a folder per city.
             output_dir: where predictions and results are written; the predictions are removed at the end.
+            partial: score the images that were shown only; else every image of ``gt_dir`` must have been shown.
 
         Raises:
             UserError: the package is missing, or a class has no Cityscapes label.
@@ -61,11 +64,12 @@ class _CityscapesEvaluator(StreamingEvaluator):
         self._gt_dir = Path(gt_dir)
         self._output_dir = Path(output_dir)
         self._folder = self._output_dir / self.folder_name
+        self._partial = partial
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images = 0
+        self._shown: set[str] = set()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Write the predictions of some images, over those that are there.
@@ -79,15 +83,15 @@ class _CityscapesEvaluator(StreamingEvaluator):
             target = self._folder / output_name(record)
             target.parent.mkdir(parents=True, exist_ok=True)
             self._write(target, output)
-            self._images += 1
+            self._shown.add(_image_of(target))
 
     def state_dict(self) -> State:
-        """The number of images; predictions are in files."""
-        return {"images": self._images}
+        """Which images were shown; predictions are in files."""
+        return {"shown": sorted(self._shown)}
 
     def add_state(self, state: State) -> None:
-        """Add the number of images."""
-        self._images += state["images"]
+        """Add the images of others."""
+        self._shown |= set(state["shown"])
 
     def score(self) -> Scores:
         """Return {task: scores} in percent.
@@ -99,6 +103,10 @@ class _CityscapesEvaluator(StreamingEvaluator):
         truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
+        if self._partial:
+            total, truth = len(truth), [path for path in truth if _image_of(Path(path)) in self._shown]
+            if len(truth) < total:
+                logger.warning("Cityscapes: %d of %d images were shown; scores are of these", len(truth), total)
         printed = io.StringIO()
         try:
             # It would write a file into the working folder.
@@ -123,6 +131,11 @@ class _CityscapesEvaluator(StreamingEvaluator):
     @abstractmethod
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         """Run the script; return the task and its scores."""
+
+
+def _image_of(path: Path) -> str:
+    """City, sequence and frame, by which the official scripts find predictions."""
+    return "_".join(path.name.split("_")[:3])
 
 
 class CityscapesSemSegEvaluator(_CityscapesEvaluator):

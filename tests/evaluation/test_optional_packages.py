@@ -107,6 +107,11 @@ def test_cityscapes_wrong_input(city, tmp_path) -> None:
     evaluator.process(records[:1], outputs[:1])
     with pytest.raises(UserError, match="Cityscapes evaluation: ERROR: Found no prediction for ground truth"):
         evaluator.evaluate()
+    evaluator = CityscapesSemSegEvaluator(CLASSES, gt_dir, output_dir=tmp_path, partial=True)
+    evaluator.process(records[:1], outputs[:1])
+    assert evaluator.evaluate()["sem_seg"]["IoU-sky"] == pytest.approx(
+        100 * (outputs[0]["sem_seg_labels"].numpy() == 1).sum() / (16 * 64)
+    )
     evaluator = CityscapesSemSegEvaluator(CLASSES, tmp_path / "none", output_dir=tmp_path)
     with pytest.raises(UserError, match=r"no \*/\*_gtFine_labelIds\.png in it"):
         evaluator.evaluate()
