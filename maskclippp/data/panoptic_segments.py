@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from maskclippp.utils.errors import UserError
 
 MAX_ID = 256**3 - 1
+_MAX_AREA = 2**53
 IMPLAUSIBLE = 1.1
 """An annotated area is doubtful above this multiple of the pixels that can be seen."""
 
@@ -85,7 +85,7 @@ def _told_area(segment: Segment, pixels: int) -> float:
 
 def _check_numbers(segment: Segment, here: str) -> None:
     area, crowd = segment.get("area"), segment.get("iscrowd")
-    if area is not None and not (_is_number(area) and 0 <= area < math.inf):
+    if area is not None and not (_is_number(area) and 0 <= area <= _MAX_AREA):
         raise UserError(f"{here}: 'area' must be a number of pixels, it is {_short(area)}")
     if crowd is not None and not (isinstance(crowd, bool) or (_is_whole(crowd) and crowd in (0, 1))):
         raise UserError(f"{here}: 'iscrowd' must be 0 or 1, it is {_short(crowd)}")

@@ -130,6 +130,8 @@ def test_label_maps_beside(make, tmp_path, after) -> None:
         (("annotations", 1, "segments_info", 1, "category_id"), "2", "'category_id' must be a whole number, it is '2'"),
         (("annotations", 1, "segments_info", 1, "area"), "96", "'area' must be a number of pixels, it is '96'"),
         (("annotations", 1, "segments_info", 1, "area"), -1, "'area' must be a number of pixels, it is -1"),
+        (("annotations", 1, "segments_info", 1, "area"), 10**400, "'area' must be a number of pixels, it is 10000"),
+        (("annotations", 1, "segments_info", 1, "area"), float("inf"), "'area' must be a number of pixels, it is inf"),
         (("annotations", 1, "segments_info", 1, "area"), float("nan"), "'area' must be a number of pixels, it is nan"),
         (("annotations", 1, "segments_info", 1, "iscrowd"), "0", "'iscrowd' must be 0 or 1, it is '0'"),
         (("annotations", 1, "segments_info", 1), "text", "segment 1: must be a dict with 'id' and 'category_id'"),
