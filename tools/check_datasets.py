@@ -25,6 +25,7 @@ from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.inspection.presence import Presence, find
 from maskclippp.data.inspection.scan import instance_file_problems, survey
 from maskclippp.data.inspection.sheet import draw_sheet
+from maskclippp.data.names import dataset_folders
 from maskclippp.utils.errors import UserError, did_you_mean
 
 _SHOWN_FAILURES = 5
@@ -48,7 +49,9 @@ def main() -> None:
     register_all(root)
     counts, failed = {"present": 0, "partly": 0, "absent": 0}, False
     try:
-        for row in _rows(args.names):
+        rows = _rows(args.names)
+        sheets = dataset_folders([row.name for row in rows])
+        for row in rows:
             presence = find(row, root)
             counts[presence.state] += 1
             if presence.state == "absent" and args.there:
@@ -59,7 +62,7 @@ def main() -> None:
                 if presence.records and args.deep:
                     failed |= _deep(presence, args.workers, root)
                 if presence.records and args.show:
-                    path = args.out / f"{Path(row.name).stem}.png"
+                    path = args.out / f"{sheets[row.name]}.png"
                     draw_sheet(path, presence.records, get_metadata(row.name), args.show)
                     print(f"    {path}", flush=True)
             except UserError as error:  # the next dataset may be whole
@@ -92,7 +95,7 @@ def _rows(patterns: list[str]) -> list[DatasetRow]:
 
 def _line(presence: Presence) -> str:
     images = f"{len(presence.records)} images" if presence.records else ""
-    line = f"{presence.state:8}{presence.row.name:52}{images}".rstrip()
+    line = f"{presence.state:8}{presence.row.name:51} {images}".rstrip()
     if presence.state == "present":
         return line
     if presence.state == "absent":

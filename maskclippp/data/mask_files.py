@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from maskclippp.data.annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
 from maskclippp.data.images import MAX_PIXELS, decode
+from maskclippp.data.instance_json import image_key
 from maskclippp.data.labelme import is_labelme, labelme_masks
+from maskclippp.data.names import NameIndex, own_names
 from maskclippp.data.run_length import decode_rle
 from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError, first_line, show
@@ -140,14 +143,14 @@ class MaskTable:
         path: the file.
         entries: all of them, in the order of the file.
         by_id: image id -> places in ``entries``; ids compare as numbers where they are numbers.
-        by_stem: file name without folder and suffix -> file name -> places.
+        by_name: file name -> places.
         is_complete: whether the file lists its images, so that an image that it does not name is a mistake.
     """
 
     path: Path
     entries: list[Any]
-    by_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    by_stem: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    by_id: dict[int | str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    by_name: dict[str, list[int]] = field(default_factory=dict)
     is_complete: bool = False
 
     @classmethod
@@ -176,6 +179,10 @@ class MaskTable:
                 raise UserError(f"{path}, entry {place}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
         return table
 
+    @cached_property
+    def _index(self) -> NameIndex:
+        return NameIndex(self.by_name, str(self.path))
+
     def masks(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record ("file_name", "height", "width", perhaps "image_id"), (Q, H, W) bool.
 
@@ -193,21 +200,16 @@ class MaskTable:
         return decode_masks([self.entries[place] for place in places], self.path, size_hw=size_hw, indices=places)
 
     def _add_name(self, name: str, places: list[int]) -> list[int]:
-        return self.by_stem[PurePath(name).stem].setdefault(name, places)
+        return self.by_name.setdefault(PurePath(name).as_posix(), places)
 
     def _find(self, record: dict[str, Any]) -> list[int] | None:
         """Places of the masks of a record. Names come first: datasets number their images as they like."""
-        path = PurePath(record["file_name"])
-        names = self.by_stem.get(path.stem, {})
-        if len(names) > 1:
-            names = {name: places for name, places in names.items() if _ends_with(path, PurePath(name))}
-            if len(names) != 1:
-                raise UserError(f"{path}: {self.path} has several images of this name; give their folders as well")
-        if names:
-            return next(iter(names.values()))
-        for key in (record.get("image_id"), path.stem):
-            if key is not None and _id(key, path) in self.by_id:
-                return self.by_id[_id(key, path)]
+        name = self._index.find(record)
+        if name is not None:
+            return self.by_name[name]
+        for key in (record.get("image_id"), *own_names(record)):
+            if key is not None and (key := _id(key, record["file_name"])) in self.by_id:
+                return self.by_id[key]
         return None
 
 
@@ -219,16 +221,12 @@ def _entries(found: Any, path: str | Path) -> list[Any]:
     return entries
 
 
-def _id(value: Any, where: str | PurePath) -> str:
+def _id(value: Any, where: str | PurePath) -> int | str:
     """One form for 139, 139.0, "139" and "000000000139"."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        raise UserError(f"{where}: {show(value)} is no id of an image; ids are numbers or text")
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
-    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
-
-
-def _ends_with(path: PurePath, end: PurePath) -> bool:
-    return path.parts[-len(end.parts) :] == end.parts
+    key = image_key(value)
+    if key is None:
+        raise UserError(f"{where}: {show(value)} is no id of an image; ids are whole numbers or text")
+    return key
 
 
 def _read_map_png(path: str | Path) -> np.ndarray:

@@ -18,9 +18,11 @@ from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.utils import comm
 from torch import nn
 
-from maskclippp.data.datasets import get_dataset, get_metadata
+from maskclippp.data.datasets import get_metadata, open_dataset
+from maskclippp.data.datasets.completeness import Loaded
+from maskclippp.data.names import dataset_folders
 from maskclippp.evaluation.build import build_evaluator_from_cfg
-from maskclippp.evaluation.domains import domain_means
+from maskclippp.evaluation.domains import PARTIAL, domain_means
 from maskclippp.evaluation.similarity import text_similarity
 from maskclippp.methods.tta import MaskLabeller, SemanticTTA
 from maskclippp.structures import TextBank
@@ -82,20 +84,22 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Resu
     weights = weights_hash(model) if cfg.TEST.SAVE_STATE_SECONDS else ""
     results: Results = {}
     for name in cfg.DATASETS.TEST:
-        records = get_dataset(name)
+        dataset = open_dataset(name, allow_incomplete=cfg.DATASETS.ALLOW_INCOMPLETE)
         if isinstance(model, OpenVocabularyModel):
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
             model.return_label_maps()
         similarity = _similarity(cfg, model)
-        found = _evaluate_one(cfg, model, name, records, folder, weights, similarity)
+        found = _partial(dataset) | _evaluate_one(cfg, model, name, dataset.records, folder, weights, similarity)
         if augmented:
             only_semantic, tta = _augmentation(cfg, model)
-            scores = _evaluate_one(only_semantic, tta, name, records, f"{folder}_TTA", weights, similarity)
+            scores = _evaluate_one(only_semantic, tta, name, dataset.records, f"{folder}_TTA", weights, similarity)
             found |= {f"{task}_TTA": values for task, values in scores.items()}
         if comm.is_main_process():
             results[name] = found
             _print(name, found)
+            if dataset.gaps:
+                logger.warning("%s: these results are of a part of the dataset: %s", name, ", ".join(dataset.gaps))
             _write(folder, results)  # already here: an error in the next dataset loses nothing
     domains = {name: get_metadata(name).get("domain", "") for name in results}
     if len([domain for domain in domains.values() if domain]) > 1:
@@ -104,6 +108,13 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, augmented: bool = False) -> Resu
             _print(f"mean of {domain}", means)
         _write(folder, results)
     return results
+
+
+def _partial(dataset: Loaded) -> Results:
+    """The mark of results of an incomplete dataset: a task of its own, as results hold nothing but numbers."""
+    if not dataset.gaps:
+        return {}
+    return {PARTIAL: {"images": float(len(dataset.records)), "of": float(dataset.total)}}
 
 
 def _write(folder: str, results: Results) -> None:
@@ -120,8 +131,7 @@ def _evaluate_one(
     weights: str,
     similarity: np.ndarray | None,
 ) -> Results:
-    # The name of a dataset may be a path; its folder must not leave the output.
-    output = os.path.join(folder, name.strip("./~").replace("/", "_"))
+    output = os.path.join(folder, dataset_folders(cfg.DATASETS.TEST)[name])
     seconds = cfg.TEST.SAVE_STATE_SECONDS
     evaluator = build_evaluator_from_cfg(cfg, name, output, similarity)
     same = identity(cfg, weights, records, vocabularies(cfg, name)) if seconds else ""

@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from maskclippp.data.datasets import get_dataset, get_metadata, register_all
+from maskclippp.data.names import dataset_folders
 from maskclippp.evaluation.mask_writer import MaskWriter
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import setup_logging
@@ -61,14 +62,15 @@ def write_generated_masks(cfg: CfgNode, model: nn.Module, out: str | Path) -> li
         raise UserError("DATASETS.TEST is empty; name the dataset to make masks for there")
     weights = weights_hash(model)
     written = []
+    folders = dataset_folders(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        records = get_dataset(name)
+        records = get_dataset(name, allow_incomplete=cfg.DATASETS.ALLOW_INCOMPLETE)
         if isinstance(model, OpenVocabularyModel):
             model.set_metadata(get_metadata(name))
             model.prepare_inference()
-        path = Path(out) / f"{name.strip('./~').replace('/', '_')}.json"
+        path = Path(out) / f"{folders[name]}.json"
         same = identity(cfg, weights, records, vocabularies(cfg, name))
-        progress = Progress(path.with_suffix(""), same, cfg.TEST.SAVE_STATE_SECONDS)
+        progress = Progress(Path(out) / folders[name], same, cfg.TEST.SAVE_STATE_SECONDS)
         found = run_inference(model, partial(build_test_loader, cfg, records), MaskWriter(path), progress)
         if found:
             counts = found["masks"]

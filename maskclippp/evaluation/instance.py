@@ -18,8 +18,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
-from maskclippp.data.instance_json import InstanceFile, image_key, read_instances
+from maskclippp.data.instance_json import InstanceFile, read_instances
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.instance_images import InstanceImages, without_others
 from maskclippp.evaluation.instance_results import for_task, number_images, with_mask_box
 from maskclippp.evaluation.open_ap import open_average_precision
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
@@ -75,19 +76,15 @@ class InstanceEvaluator(StreamingEvaluator):
         found = read_instances(json_file)
         self._left_out = found.left_out
         self._check_categories({category["id"] for category in found.categories}, set(class_ids))
-        self._stems = {
-            image_key(image["id"]): Path(image["file_name"]).stem if "file_name" in image else ""
-            for image in found.images
-        }
-        self._by_stem = {stem: key for key, stem in self._stems.items() if stem}
-        self._listed_ids = {image_key(image["id"]): image["id"] for image in found.images}
+        self._images = InstanceImages(found.images, str(json_file))
         self._numbers = number_images(found)
-        self._truth = self._make_truth(found)
+        self._truth = self._all_truth = self._make_truth(found)
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         self._results: list[list[Any]] = []
+        self._shown: set[int | str] = set()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Keep the instances of some images.
@@ -103,12 +100,13 @@ class InstanceEvaluator(StreamingEvaluator):
             self._results += self._encode(output["instances"], record)
 
     def state_dict(self) -> State:
-        """All instances: [image, category, score, size, run-lengths, box]."""
-        return {"results": list(self._results)}
+        """All instances: [image, category, score, size, run-lengths, box]; and all images."""
+        return {"results": list(self._results), "shown": list(self._shown)}
 
     def add_state(self, state: State) -> None:
         """Add instances."""
         self._results += state["results"]
+        self._shown |= set(state["shown"])
 
     def score(self) -> Scores:
         """Return ``{"segm": scores}``, with ``"bbox"`` before it if there are boxes, and perhaps ``"segm_open"``.
@@ -118,6 +116,8 @@ class InstanceEvaluator(StreamingEvaluator):
         """
         results = self._coco_results()
         tasks = ["bbox", "segm"] if any(any(result["bbox"]) for result in results) else ["segm"]
+        shown = {self._numbers[image_id] for image_id in self._shown}
+        self._truth = without_others(self._all_truth, shown, str(self._json_file))
         if self._output_dir:
             with atomic_write(Path(self._output_dir, "coco_instances_results.json")) as path:
                 written = results if "bbox" in tasks else [with_mask_box(result) for result in results]
@@ -192,7 +192,8 @@ class InstanceEvaluator(StreamingEvaluator):
             logger.warning(message, empty, len(annotations))
 
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
-        image_id = self._image_id(record)
+        image_id = self._images.find(record)
+        self._shown.add(image_id)
         if not len(instances):
             return []
         masks = as_array(instances.pred_masks) > 0.5
@@ -212,16 +213,6 @@ class InstanceEvaluator(StreamingEvaluator):
             [image_id, self._category_of[label], score, list(masks.shape[1:]), run["counts"], box]
             for label, score, run, box in zip(classes, scores, runs, boxes.tolist(), strict=True)
         ]
-
-    def _image_id(self, record: dict[str, Any]) -> int | str:
-        """Return the id of a record's image as the ground truth lists it."""
-        key, stem = image_key(record.get("image_id")), Path(record["file_name"]).stem
-        # Panoptic and instance files of a dataset may number their images differently: then the name tells.
-        if self._stems.get(key) not in ("", stem) and stem in self._by_stem:
-            key = self._by_stem[stem]
-        if key not in self._listed_ids:
-            raise UserError(f"{record['file_name']}: {self._json_file} has no such image; make the two files together")
-        return self._listed_ids[key]
 
     def _coco_results(self) -> list[dict[str, Any]]:
         """What was kept, in COCO's format; in an order that does not depend on how the images were shared."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from maskclippp.data.datasets.palette import palette
+from maskclippp.data.names import output_name
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.utils.files import atomic_write
 
@@ -77,6 +79,19 @@ def saved_classes(
     free = next((color for color in _UNLABELLED_COLORS if color not in colors), _UNLABELLED_COLORS[0])
     classes = [SavedClass(*each) for each in zip(values, names, colors, strict=True)]
     return [*classes, SavedClass(unlabelled, UNLABELLED, free)]
+
+
+def save_label_map(
+    folder: str | Path, record: dict[str, Any], labels: np.ndarray, classes: Sequence[SavedClass]
+) -> None:
+    """Write the label map of a picture: ``sem_seg_predictions/<picture>.png``, below folders as the picture is.
+
+    Args:
+        folder: of the results.
+        record: of the picture.
+        labels, classes: as for :func:`write_label_map`.
+    """
+    write_label_map(Path(folder, PREDICTIONS, f"{output_name(record)}.png"), labels, classes)
 
 
 def write_label_map(path: str | Path, labels: np.ndarray, classes: Sequence[SavedClass]) -> None:

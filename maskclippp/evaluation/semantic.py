@@ -25,13 +25,7 @@ from maskclippp.evaluation.confusion import (
 from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
-from maskclippp.evaluation.saved_label_maps import (
-    PREDICTIONS,
-    saved_classes,
-    unlabelled_value,
-    write_label_map,
-    write_legend,
-)
+from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
 from maskclippp.evaluation.similarity import check_similarity
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
 from maskclippp.evaluation.worst import WorstCases
@@ -128,8 +122,7 @@ class SemSegEvaluator(StreamingEvaluator):
             boundary: also score boundaries; never done for 255 and more classes.
             similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
-            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``, see
-                :mod:`maskclippp.evaluation.saved_label_maps`.
+            save_predictions: write every label map, see :func:`save_label_map`.
             colors: of the K classes in these; by default generated ones.
             output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
@@ -188,7 +181,7 @@ class SemSegEvaluator(StreamingEvaluator):
             if self._worst:
                 self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, labels.shown)
             if self._save_predictions:
-                self._save(labels.shown, record["file_name"])
+                save_label_map(self._output_dir, record, labels.shown, self._saved_classes)
 
     def state_dict(self) -> State:
         """Counts, worst cases, and which classes are seen."""
@@ -253,10 +246,6 @@ class SemSegEvaluator(StreamingEvaluator):
         if self._pictures:
             draw_confusion(Path(self._output_dir, "sem_seg_confusion.png"), confusion, names)
             draw_gallery(Path(self._output_dir, "sem_seg_worst.png"), self._worst, names, "mIoU")
-
-    def _save(self, shown: np.ndarray, file_name: str) -> None:
-        path = Path(self._output_dir, PREDICTIONS, f"{Path(file_name).stem}.png")
-        write_label_map(path, shown, self._saved_classes)
 
 
 def _image_miou(pred: np.ndarray, gt: np.ndarray, num_classes: int) -> float:

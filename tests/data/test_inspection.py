@@ -36,11 +36,12 @@ def test_absent_partly_present(tiny_ade, tiny_toy_instances) -> None:
     partly = find(DATASETS[NAME], root)
     assert (partly.state, partly.missing) == ("partly", ("ADEChallengeData2016/ade20k_instance_val.json",))
     few = find(DATASETS["openvocab_ade20k_sem_seg_val"], root)
-    assert few.state == "partly" and few.missing == ("1998 of 2000 images",) and few.usable and len(few.records) == 2
+    assert few.state == "partly" and few.usable and len(few.records) == 2
+    assert few.missing == ("1998 of the 2000 published pictures are missing",)
     assert find(DATASETS["toy_instance_val"], root).state == "present"
     (root / "toy/images/validation/0.jpg").unlink()
     gone = find(DATASETS["toy_instance_val"], root)
-    assert gone.state == "partly" and "1 of 1 files, first" in gone.missing[0] and not gone.usable
+    assert gone.state == "partly" and "1 of 1 pictures are missing, first" in gone.missing[0] and not gone.usable
     # Pictures that other datasets share do not make a dataset half present.
     assert find(DATASETS["openvocab_ade20k_instance_val"], root).state == "absent"
 
@@ -198,3 +199,26 @@ def test_the_instance_file_of_a_panoptic_dataset(tmp_path) -> None:
     (tmp_path / "i.json").write_text(json.dumps({"images": [], "annotations": [{}], "categories": [{"id": 1}]}))
     [problem] = instance_file_problems(row, tmp_path)
     assert "annotations[0]: its image_id is missing" in problem
+
+
+def test_long_names_and_counts_stay_apart(tmp_path, root_dir) -> None:
+    """And sheets of equal file names in two folders."""
+    for folder in ("one", "two"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(_made(tmp_path / folder / "images/a.png"))
+        (tmp_path / folder / "a_dataset_of_my_own_with_a_rather_long_name.yaml").write_text(
+            "images: images\nclasses: [a]"
+        )
+    names = sorted(map(str, tmp_path.glob("*/*.yaml")))
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), *names, "--deep", "--workers", "1"]
+    done = subprocess.run(
+        [*call, "--show", "1", "--out", str(tmp_path / "sheets")], capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("present")]
+    assert lines == [["present", name, "1", "images"] for name in names]
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
+
+
+def _made(path):
+    path.parent.mkdir(parents=True)
+    return path

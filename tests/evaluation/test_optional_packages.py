@@ -14,6 +14,7 @@ from detectron2.structures import Instances
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from maskclippp.data.names import set_names
 from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from maskclippp.evaluation.lvis_instances import LVIS_METRICS, LVISEvaluator
 from maskclippp.utils.errors import UserError
@@ -46,6 +47,21 @@ def city(tmp_path):
         instances.pred_classes, instances.scores = torch.tensor([2, 3]), torch.tensor([0.9, 0.8])
         outputs.append({"sem_seg_labels": torch.from_numpy(predicted), "instances": instances})
     return gt_dir, records, outputs
+
+
+@pytest.mark.parametrize("kind", [CityscapesSemSegEvaluator, CityscapesInstanceEvaluator])
+def test_cityscapes_predictions_lie_below_the_folders_of_the_cities(city, tmp_path, kind) -> None:
+    pytest.importorskip("cityscapesscripts", reason="needs cityscapesscripts")
+    gt_dir, records, outputs = city
+    plain = kind(CLASSES, gt_dir, output_dir=tmp_path / "plain")
+    plain.process(records, outputs)
+    for record in records:
+        record["file_name"] = f"/data/town/{Path(record['file_name']).name}"
+    set_names(records, "/data", "test")
+    named = kind(CLASSES, gt_dir, output_dir=tmp_path / "named")
+    named.process(records, outputs)
+    assert {path.parent.name for path in (tmp_path / "named").rglob("*_pred.*")} == {"town"}
+    np.testing.assert_equal(named.evaluate(), plain.evaluate())
 
 
 @pytest.mark.parametrize("kind", [CityscapesSemSegEvaluator, CityscapesInstanceEvaluator])
@@ -114,6 +130,11 @@ def test_cityscapes_wrong_input(city, tmp_path) -> None:
     evaluator.process(records[:1], outputs[:1])
     with pytest.raises(UserError, match="Cityscapes evaluation: ERROR: Found no prediction for ground truth"):
         evaluator.evaluate()
+    evaluator = CityscapesSemSegEvaluator(CLASSES, gt_dir, output_dir=tmp_path, partial=True)
+    evaluator.process(records[:1], outputs[:1])
+    assert evaluator.evaluate()["sem_seg"]["IoU-sky"] == pytest.approx(
+        100 * (outputs[0]["sem_seg_labels"].numpy() == 1).sum() / (16 * 64)
+    )
     (gt_dir / "town/town_000000_000019_gtFine_instanceIds.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n")
     with pytest.raises(UserError, match=r"_gtFine_instanceIds\.png: cannot be read as an image: it is in none of"):
         evaluator.evaluate()

@@ -18,6 +18,7 @@ from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.data.images import read_image
 from maskclippp.data.instance_json import read_instances
+from maskclippp.data.panoptic_segments import segment_areas, small_area
 from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.parallel import try_all
@@ -108,7 +109,8 @@ def check_record(record: Record, *, num_classes: int, ignore_label: int, own: bo
         record: as loaders make it.
         num_classes: labels of the label map must be below it, or ``ignore_label``.
         ignore_label: value of unlabelled pixels.
-        own: of a dataset of one's own, in which masks without a pixel are wrong; some published ones have a few.
+        own: of a dataset of one's own, in which masks without a pixel and areas smaller than what can be seen are
+            wrong; some published ones have a few.
 
     Raises:
         UserError: the first thing that is wrong with it.
@@ -140,7 +142,7 @@ def check_annotations(record: Record, size_hw: tuple[int, int], *, own: bool = F
         raise UserError(f"{path}: {size_hw[0]}x{size_hw[1]} (height x width), its annotation says {told[0]}x{told[1]}")
     occurrence = {}
     if "pan_seg_file_name" in record:
-        occurrence["segments"] = _check_segments(record, size_hw)
+        occurrence["segments"] = _check_segments(record, size_hw, own)
     for index, annotation in enumerate(record.get("annotations", ())):
         _check_outline(annotation, size_hw, f"{path}, annotation {index}", own)
     if "annotations" in record:
@@ -154,15 +156,19 @@ def _count_labels(labels: np.ndarray, ignore_label: int) -> Counter:
     return counts + Counter({_NONE: counts.pop(ignore_label, 0), _ALL: labels.size})
 
 
-def _check_segments(record: Record, size_hw: tuple[int, int]) -> Counter:
-    path = record["pan_seg_file_name"]
-    ids = read_panoptic_ids(path, size_hw=size_hw)
-    found = set(np.unique(ids).tolist()) - {0}
-    unknown = sorted(found - {segment["id"] for segment in record["segments_info"]})
+def _check_segments(record: Record, size_hw: tuple[int, int], own: bool) -> Counter:
+    path, segments = record["pan_seg_file_name"], record["segments_info"]
+    ids, counts = np.unique(read_panoptic_ids(path, size_hw=size_hw), return_counts=True)
+    found = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    if own:
+        pixels = np.array([found.get(segment["id"], 0) for segment in segments])
+        for place in segment_areas(segments, pixels)[1]:
+            raise small_area(segments[place], pixels[place], path)
+    unknown = sorted(found.keys() - {0} - {segment["id"] for segment in segments})
     if unknown:
         raise UserError(f"{path}: segment {unknown[0]} and {len(unknown) - 1} others are not in the JSON file")
-    classes = Counter(segment.get("category_id") for segment in record["segments_info"])
-    return classes + Counter({_NONE: np.count_nonzero(ids == 0), _ALL: ids.size})
+    classes = Counter(segment.get("category_id") for segment in segments)
+    return classes + Counter({_NONE: found.get(0, 0), _ALL: sum(found.values())})
 
 
 def _check_outline(annotation: Record, size_hw: tuple[int, int], where: str, own: bool) -> None:

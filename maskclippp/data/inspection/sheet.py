@@ -88,7 +88,7 @@ def _regions(
             index = annotation["category_id"]
             mask = segmentation_mask(annotation["segmentation"], size_hw, f"{record['file_name']}, annotation {number}")
             yield mask, _name(metadata.thing_classes[index]), metadata.thing_colors[index]
-    else:
+    elif "sem_seg_file_name" in record:
         labels = read_label_map(record["sem_seg_file_name"], size_hw=size_hw)
         for index in np.unique(labels):
             if 0 <= index < len(metadata.stuff_classes):
