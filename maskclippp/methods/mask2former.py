@@ -112,14 +112,14 @@ class Mask2Former(nn.Module):
         """
         entries = class_entries(metadata)
         seen = seen_in_training(metadata, self.train_classes)
-        if not seen.any():
+        if not any(seen):
             raise UserError(
                 "no class of DATASETS.TEST is one that this closed-vocabulary model is trained on; test it on its own "
                 "dataset, or use it as mask generator of MaskCLIPpp"
             )
         names, train_names = ([split_synonyms(each) for each in some] for some in (entries, self.train_classes))
         self.lookup = train_to_test_lookup(*comparable_names(train_names, names))
-        self.seen = seen
+        self.seen = torch.tensor(seen, dtype=torch.bool)
         self.test_metadata = metadata
 
     def prepare_inference(self) -> None:

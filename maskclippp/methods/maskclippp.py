@@ -145,7 +145,7 @@ class MaskCLIPpp(nn.Module):
         entries = class_entries(metadata)
         self.test_names = [split_synonyms(entry) for entry in entries]
         self._tell_same_names(dataset_name(metadata), self.test_names)
-        self.seen = seen_in_training(metadata, self.train_classes)
+        self.seen = torch.tensor(seen_in_training(metadata, self.train_classes), dtype=torch.bool)
         self.lookup = self._generator_lookup()
         # In the ensemble a class is seen if the generator has been trained on it; it may say what these are.
         own_names = None if self.segmentor is None else self.segmentor.class_names
@@ -303,14 +303,14 @@ def dataset_name(metadata: Any) -> str:
     return getattr(metadata, "name", "the test vocabulary")
 
 
-def seen_in_training(metadata: Any, train_classes: list[str]) -> Tensor:
-    """Return which test classes are among the train classes, (K,) bool; say how many, and where spelling mattered."""
+def seen_in_training(metadata: Any, train_classes: list[str]) -> list[bool]:
+    """Tell of each test class whether it is among the train classes; say how many, and where spelling mattered."""
     entries, name = class_entries(metadata), dataset_name(metadata)
     seen = seen_ignoring_case(entries, train_classes)
     log_once(logger, logging.INFO, f"{name}: {sum(seen)} of {len(seen)} classes are seen in training")
     for note in spelling_notes(entries, train_classes):
         log_once(logger, logging.WARNING, f"{name}: {note}")
-    return torch.tensor(seen, dtype=torch.bool)
+    return seen
 
 
 def without_masks(records: list[dict[str, Any]], effect: str) -> str:
