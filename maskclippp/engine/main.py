@@ -21,7 +21,7 @@ from detectron2.utils import comm
 from torch import nn
 
 import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
-from maskclippp.config import load_config
+from maskclippp.config import check_config, load_config
 from maskclippp.data.datasets import register_all
 from maskclippp.utils.dist import Group, launch, under_torchrun
 from maskclippp.utils.errors import UserError, did_you_mean, one_line, told_in_one_line
@@ -107,6 +107,7 @@ def configure(args: argparse.Namespace) -> CfgNode:
         raise UserError("name a config file with --config-file; those of the project are under configs/")
     _check_counts(args)
     cfg = load_config(args.config_file, args.opts)
+    check_config(cfg)
     cfg.OUTPUT_DIR = _output_folder(cfg.OUTPUT_DIR, Path(args.config_file).stem, args.tag)
     cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, args.num_gpus)
     if _on_gpu(cfg) and args.num_processes != 1:
