@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.annotations import labelled_classes, read_label_map, read_panoptic_ids
-from ..data.datasets import get_metadata
+from ..data.datasets.configured import test_metadata
 from ..utils.errors import UserError
 from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
@@ -37,7 +37,7 @@ class GTSegmentor(FileMaskGenerator):
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Take the ignored label from the metadata of the first test set."""
-        return {"ignore_label": getattr(get_metadata(cfg.DATASETS.TEST[0]), "ignore_label", None)}
+        return {"ignore_label": getattr(test_metadata(cfg), "ignore_label", None)}
 
     def read(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record; an image without labels has none."""

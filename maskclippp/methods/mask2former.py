@@ -13,6 +13,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..criteria import MaskTargets, SetCriterion
+from ..data.datasets.configured import test_metadata, train_metadata
 from ..data.vocabularies import seen_classes, split_synonyms
 from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
@@ -21,7 +22,7 @@ from ..mask_generators.published import generator_weights
 from ..structures import ResampledMasks
 from ..utils.errors import UserError
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
-from .maskclippp import check_targets, class_entries, test_metadata, train_metadata
+from .maskclippp import check_targets, class_entries
 from .tasks import LabelledMasks, TaskInference, output_size
 
 
@@ -44,6 +45,7 @@ class Mask2Former(nn.Module):
     """
 
     checkpoint_prefixes = ("backbone.", "sem_seg_head.")
+    random_parts = ("sem_seg_head.",)
 
     @configurable
     def __init__(

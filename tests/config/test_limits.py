@@ -66,7 +66,7 @@ def complaint(*overrides: str) -> str:
 )
 def test_values_that_are_refused(key, value, message):
     text = complaint(key, value)
-    assert key in text and message in text and "\n" not in text
+    assert key.rpartition(".")[2] in text and message in text and "\n" not in text
 
 
 def test_crops():

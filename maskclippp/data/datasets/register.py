@@ -53,7 +53,17 @@ def get_dataset(name: str) -> list[dict[str, Any]]:
     get_metadata(name)
     if name not in DatasetCatalog:
         raise UserError(f"dataset '{name}' is registered with class names only; register its files as well")
-    return DatasetCatalog.get(name)
+    if name in DATASETS or is_custom(name):
+        return DatasetCatalog.get(name)
+    try:
+        return DatasetCatalog.get(name)
+    except (OSError, AssertionError, ImportError, KeyError) as error:
+        # Another package has registered it, as detectron2 does; its loader knows no remedy.
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(
+            f"dataset '{name}' is none of ours, and its files cannot be read ({reason}); put them below the folder "
+            f"that DETECTRON2_DATASETS names before the start{did_you_mean(name, DATASETS)}"
+        ) from None
 
 
 def get_metadata(name: str) -> Metadata:

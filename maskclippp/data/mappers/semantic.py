@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
 from maskclippp.data.annotations import read_label_map
+from maskclippp.data.datasets.configured import train_metadata
 from maskclippp.data.mappers import common
 from maskclippp.data.mappers.build import MAPPERS
 from maskclippp.data.mappers.training import TrainingMapper
@@ -52,7 +53,7 @@ class SemanticMapper(TrainingMapper):
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Read INPUT; ignore label and number of classes come from the metadata of DATASETS.TRAIN[0]."""
         arguments = super().from_config(cfg, is_train)
-        metadata = common.train_metadata(cfg)
+        metadata = train_metadata(cfg)
         if not metadata.get("stuff_classes", None):
             raise UserError(f"dataset '{metadata.name}' has no label maps; mapper '{arguments['name']}' needs them")
         ignore_label = metadata.get("ignore_label", 255)
