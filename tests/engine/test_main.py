@@ -64,7 +64,7 @@ def test_two_processes_train_and_evaluate_like_one(standin, checkpoints):
         (["--num-machines", "0"], "error: --num-machines 0: it must be at least 1"),
         (
             ["--num-machines", "2", "--machine-rank", "2"],
-            "error: --machine-rank 2: of --num-machines 2, counted from 0",
+            "error: --machine-rank 2: of --num-machines 2",
         ),
         (["--tag", "../../x"], "error: --tag '../../x': it must name a folder below"),
         (["--tag", "a/../../.."], "error: --tag 'a/../../..': it must name a folder below"),
@@ -77,7 +77,7 @@ def test_two_processes_train_and_evaluate_like_one(standin, checkpoints):
         (["INPUT.MIN_SIZE_TRAIN", "[]"], "error: command line: INPUT.MIN_SIZE_TRAIN must have at least 1 value"),
         (
             ["DATASETS.TEST", "('coco_2017_val',)", "--eval-only"],
-            "error: dataset 'coco_2017_val' is none of ours, and its",
+            "error: dataset 'coco_2017_val' is none of ours",
         ),
         (["--num-processes", "2", "--num-machines", "2"], "error: --dist-url auto works on one machine only"),
         (
