@@ -37,7 +37,7 @@ def check_trained(cfg: CfgNode, model: nn.Module, loaded: AbstractSet[str], sour
             f"{lack} {random[0]} (and {len(random) - 1} others): an untrained head is not evaluated; name its "
             "checkpoint, or evaluate the original CLIP with MODEL.MASKCLIPPP.PSM.NAME DummyPSM"
         )
-    if not parts:
+    if not hasattr(model, "random_parts"):
         return
     for name in _WITH_OWN_WEIGHTS:
         node = cfg.MODEL.MASKCLIPPP[name]
