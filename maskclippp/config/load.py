@@ -17,6 +17,7 @@ from maskclippp.utils.errors import UserError, as_line, did_you_mean, nearest, s
 from maskclippp.utils.paths import resolve
 
 from .defaults import default_config
+from .limits import check_value, complaints_together
 from .safe_yaml import MAX_NUMBER, Setting, read_settings
 
 SOURCE_TREE = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode
         overrides: ``["KEY", "VALUE", ...]`` as on the command line; values are Python literals or plain strings.
 
     Raises:
-        UserError: missing file, YAML that is refused, unknown keys, values of a wrong type.
+        UserError: missing file, YAML that is refused, unknown keys, values of a wrong type or out of range.
     """
     cfg = default_config()
     if str(path):
@@ -46,6 +47,15 @@ def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode
             _apply(cfg, [s for s in read_settings(file) if s.key != "_BASE_"], str(file))
     _apply(cfg, _pair_up(overrides), COMMAND_LINE)
     return cfg
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Check the values of a whole config, which a base file is not, against each other.
+
+    Raises:
+        UserError: some do not go together.
+    """
+    _refuse(complaints_together(cfg), "config")
 
 
 def inheritance(path: str | Path) -> list[Path]:
@@ -95,6 +105,11 @@ def _apply(cfg: CfgNode, settings: Iterable[Setting], source: str) -> None:
             _set(cfg, setting)
         except ValueError as error:
             complaints.append(f"{setting.where}: {error}")
+    _refuse(complaints, source)
+
+
+def _refuse(complaints: Sequence[str], source: str) -> None:
+    """Tell all complaints at once."""
     if len(complaints) == 1:
         raise UserError(complaints[0])
     if complaints:
@@ -112,7 +127,9 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
         if setting.value != {}:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
         return
-    node[leaf] = coerce(setting.key, setting.value, default=node[leaf])
+    value = coerce(setting.key, setting.value, default=node[leaf])
+    check_value(setting.key, value)
+    node[leaf] = value
     if setting.key == "VERSION" and node[leaf] != 2:
         raise ValueError(f"VERSION {node[leaf]} is not supported; only detectron2's config version 2 is")
 

@@ -47,6 +47,7 @@ class Checkpointer(_Checkpointer):
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.for_evaluation = for_evaluation
+        self.loaded: set[str] = set()  # names in the model that a file has filled
         self.prefixes: tuple[str, ...] = getattr(self.model, "checkpoint_prefixes", ("",))
 
     def save(self, name: str, **extra: Any) -> None:
@@ -139,3 +140,4 @@ class Checkpointer(_Checkpointer):
                 raise UserError(report)
             logger.warning(report)
         self.model.load_state_dict({key: weights[key] for key in fit.matched}, strict=False)
+        self.loaded.update(fit.matched)

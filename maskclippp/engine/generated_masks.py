@@ -17,11 +17,10 @@ from maskclippp.evaluation.mask_writer import MaskWriter
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import setup_logging
 
-from .checkpoint import Checkpointer
 from .evaluate import OpenVocabularyModel, vocabularies
 from .inference import run_inference
 from .loader import build_test_loader
-from .main import build_architecture
+from .main import build_architecture, load_for_evaluation
 from .progress import Progress, identity, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ def run(cfg: CfgNode, out: str) -> None:
     setup_logging(cfg.OUTPUT_DIR, comm.get_rank())
     register_all()
     model = build_architecture(cfg)
-    if cfg.MODEL.WEIGHTS:
-        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
+    load_for_evaluation(cfg, model, resume=False)
     write_generated_masks(cfg, model, out)
 
 

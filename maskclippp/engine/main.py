@@ -21,7 +21,7 @@ from detectron2.utils import comm
 from torch import nn
 
 import maskclippp.methods  # noqa: F401  (registers the meta-architectures)
-from maskclippp.config import load_config
+from maskclippp.config import check_config, load_config
 from maskclippp.data.datasets import register_all
 from maskclippp.utils.dist import Group, launch, under_torchrun
 from maskclippp.utils.errors import UserError, did_you_mean, error_line, told_in_one_line
@@ -33,6 +33,7 @@ from .evaluate import Results, evaluate, verify_results
 from .resume import begin, keep_config, require_run
 from .seeding import Stream, seed_everything, settle_seed
 from .trainer import train
+from .untrained import check_trained
 
 EPILOG = """
 examples:
@@ -107,6 +108,7 @@ def configure(args: argparse.Namespace) -> CfgNode:
         raise UserError("name a config file with --config-file; those of the project are under configs/")
     _check_counts(args)
     cfg = load_config(args.config_file, args.opts)
+    check_config(cfg)
     cfg.OUTPUT_DIR = _output_folder(cfg.OUTPUT_DIR, Path(args.config_file).stem, args.tag)
     cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, args.num_gpus)
     if _on_gpu(cfg) and args.num_processes != 1:
@@ -167,13 +169,26 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     seed_everything(seed, Stream.INITIALISATION)
     model = build_architecture(cfg)
     if eval_only:
-        Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+        load_for_evaluation(cfg, model, resume=resume)
         results = evaluate(cfg, model, augmented=cfg.TEST.AUG.ENABLED)
     else:
         results = train(cfg, model, seed=seed, resume=resume)
     if comm.is_main_process():
         verify_results(cfg.TEST.EXPECTED_RESULTS, results)
     return results
+
+
+def load_for_evaluation(cfg: CfgNode, model: nn.Module, *, resume: bool) -> None:
+    """Load MODEL.WEIGHTS, or the newest checkpoint of the output folder.
+
+    Raises:
+        UserError: no checkpoint, a file that does not fit, or a head that stays random.
+    """
+    checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, for_evaluation=True)
+    newest = checkpointer.get_checkpoint_file() if resume else ""
+    source = newest or cfg.MODEL.WEIGHTS
+    checkpointer.load(source, checkpointables=None if newest else [])
+    check_trained(cfg, model, checkpointer.loaded, source)
 
 
 def build_architecture(cfg: CfgNode) -> nn.Module:

@@ -8,7 +8,8 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.annotations import labelled_classes, read_label_map, read_panoptic_ids
-from ..data.datasets import get_metadata, ignore_label_of
+from ..data.datasets import ignore_label_of
+from ..data.datasets.configured import test_metadata
 from ..utils.errors import UserError
 from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
@@ -37,7 +38,7 @@ class GTSegmentor(FileMaskGenerator):
     @classmethod
     def from_config(cls, cfg) -> dict:
         """Take the ignored label from the metadata of the first test set."""
-        return {"ignore_label": ignore_label_of(get_metadata(cfg.DATASETS.TEST[0]))}
+        return {"ignore_label": ignore_label_of(test_metadata(cfg))}
 
     def set_metadata(self, metadata: Any) -> None:
         """Take the ignored label of another dataset."""

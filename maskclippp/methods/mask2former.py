@@ -14,6 +14,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..criteria import MaskTargets, SetCriterion
+from ..data.datasets.configured import test_metadata, train_metadata
 from ..data.vocabularies import comparable_names, split_synonyms
 from ..inference import train_to_test_lookup
 from ..mask_generators.head import MaskHead
@@ -23,14 +24,7 @@ from ..structures import ResampledMasks
 from ..utils.errors import UserError
 from ..utils.logging import WarnOnce
 from ..visual_encoders.backbone_weights import PREFIX, backbone_entries
-from .maskclippp import (
-    check_targets,
-    class_entries,
-    seen_in_training,
-    test_metadata,
-    train_metadata,
-    without_masks,
-)
+from .maskclippp import check_targets, class_entries, seen_in_training, without_masks
 from .tasks import LabelledMasks, TaskInference, output_size
 
 logger = logging.getLogger(__name__)
@@ -55,6 +49,7 @@ class Mask2Former(nn.Module):
     """
 
     checkpoint_prefixes = ("backbone.", "sem_seg_head.")
+    random_parts = ("sem_seg_head.",)
 
     @configurable
     def __init__(

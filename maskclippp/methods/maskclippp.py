@@ -13,7 +13,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
 from ..criteria import build_criterion
-from ..data.datasets import get_metadata
+from ..data.datasets.configured import test_metadata, train_metadata
 from ..data.vocabularies import comparable_names, same_to_encoder, seen_ignoring_case, spelling_notes, split_synonyms
 from ..data.vocabularies.templates import get_templates
 from ..inference import combine_logits, train_to_test_lookup
@@ -211,6 +211,11 @@ class MaskCLIPpp(nn.Module):
         prefixes = ("visual_encoder.", "psm.", "criterion.")
         return (*prefixes, "text_encoder.") if self.text_encoder.tuned else prefixes
 
+    @property
+    def random_parts(self) -> tuple[str, ...]:
+        """Beginnings of the state-dict names of what is random until it is trained, and counts in evaluation."""
+        return () if self.tasks.segmentor_only else ("psm.",)
+
     def train(self, mode: bool = True) -> MaskCLIPpp:
         """Switch mode; embeddings of a tuned text encoder are forgotten when training resumes."""
         if mode and self.text_encoder.tuned:
@@ -320,22 +325,6 @@ def without_masks(records: list[dict[str, Any]], effect: str) -> str:
         f"no masks in this batch of {len(records)} images, first {first}; {effect}. This is told once: if the loss "
         "stays as it is, all masks of the dataset are left out (ignored labels, crowds, empty masks)"
     )
-
-
-def train_metadata(cfg: Any) -> Any:
-    """Return the metadata of the first of DATASETS.TRAIN, whose classes are those seen in training.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty; name the training dataset there (evaluation too needs its classes)")
-    return get_metadata(cfg.DATASETS.TRAIN[0])
-
-
-def test_metadata(cfg: Any) -> Any:
-    """Return the metadata of the first of DATASETS.TEST; where nothing is tested, of the training dataset."""
-    return get_metadata(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else train_metadata(cfg)
 
 
 def check_targets(records: list[dict[str, Any]]) -> None:

@@ -158,7 +158,7 @@ def test_mess(datasets, root_dir, tmp_path, monkeypatch, capfd) -> None:
         [
             *("--config-file", str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml"), "--num-gpus", "0"),
             *("--tag", "mini", "--eval-only", "OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", f"('{name}',)"),
-            *("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True", *SMALL),
+            *("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True", "MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", *SMALL),
         ]
     )
     assert status == 0, capfd.readouterr().err

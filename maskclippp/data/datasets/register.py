@@ -20,7 +20,7 @@ from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.data.names import set_names
-from maskclippp.utils.errors import UserError, did_you_mean
+from maskclippp.utils.errors import UserError, did_you_mean, first_line
 
 LABEL_DIVISOR = 1000
 
@@ -107,8 +107,18 @@ def _register_files(row: DatasetRow, root: str) -> None:
 
 
 def _load_of_others(name: str) -> Loaded:
-    """The records of a dataset that somebody else has registered; whether they are all is not known."""
-    records = DatasetCatalog.get(name)
+    """The records of a dataset that somebody else has registered; whether they are all is not known.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    try:
+        records = DatasetCatalog.get(name)
+    except (OSError, AssertionError, ImportError, KeyError) as error:  # its loader knows no remedy
+        raise UserError(
+            f"dataset '{name}' is none of ours, and its files cannot be read ({first_line(error)}); put them below the "
+            f"folder that DETECTRON2_DATASETS names before the start{did_you_mean(name, DATASETS)}"
+        ) from None
     paths = [os.path.dirname(os.path.abspath(record["file_name"])) for record in records if "file_name" in record]
     if records and len(paths) == len(records):
         set_names(records, os.path.commonpath(paths), name)
