@@ -207,7 +207,7 @@ class SemSegEvaluator(StreamingEvaluator):
     def score(self) -> Scores:
         """Return ``{"sem_seg": scores}`` and perhaps ``"sem_seg_open"``, see :func:`semantic_scores`.
 
-        If there are void predictions, "uncovered" is the percentage of the labelled pixels under no mask.
+        If pixels under no mask are void predictions, "uncovered" is their percentage of the labelled ones.
 
         Raises:
             UserError: there was no image.
@@ -218,7 +218,7 @@ class SemSegEvaluator(StreamingEvaluator):
         seen = None if self._seen is None else self._seen.numpy()
         edges = None if self._edges is None else self._edges.matrix
         results: Scores = OrderedDict(sem_seg=semantic_scores(confusion, names, seen, edges))
-        if self._coverage.is_void and self._coverage.uncovered:
+        if self._coverage.is_void:
             results["sem_seg"]["uncovered"] = self._coverage.percent
         if self._similarity is not None:
             results["sem_seg_open"] = semantic_scores(confusion, names, seen, similarity=self._similarity)

@@ -12,6 +12,7 @@ from .coverage import uncovered_pixels
 from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
 from .semantic import class_probabilities, semantic_labels, semantic_scores
+from .transformers_rules import oneformer_instances, transformers_instances, transformers_panoptic
 
 __all__ = [
     "add_void",
@@ -22,9 +23,12 @@ __all__ = [
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
+    "oneformer_instances",
     "panoptic_inference",
     "semantic_labels",
     "semantic_scores",
     "train_to_test_lookup",
+    "transformers_instances",
+    "transformers_panoptic",
     "uncovered_pixels",
 ]

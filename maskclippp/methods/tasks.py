@@ -14,9 +14,12 @@ from ..inference import (
     class_probabilities,
     instance_inference,
     mask_classes,
+    oneformer_instances,
     panoptic_inference,
     semantic_labels,
     semantic_scores,
+    transformers_instances,
+    transformers_panoptic,
     uncovered_pixels,
 )
 from ..structures import MaskRules, ResampledMasks
@@ -26,6 +29,11 @@ LabelledMasks = tuple[Tensor, ResampledMasks]
 """Of one image: class logits (Q, K), or with a last void column (Q, K + 1), and masks covering the unpadded image."""
 
 UNCOVERED = ("auto", "void", "argmax")
+_INSTANCES = {
+    "published": instance_inference,
+    "transformers": transformers_instances,
+    "transformers_oneformer": oneformer_instances,
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class TaskInference:
             if self.mask_accuracy:
                 found = self._mask_classes(logits, seen)
             else:
-                found = self._segment(logits, masks.resize(output_size(record)), len(seen), things)
+                found = self._segment(logits, self.resize(masks, output_size(record)), len(seen), things)
             results.append({"category_overlapping_mask": seen.cpu()} | found)
         return results
 
@@ -114,9 +122,14 @@ class TaskInference:
         """Return the masks of a generator alone, without classes, at the size of the original pictures."""
         void = {"uncovered_is_void": self.rules.uncovered_is_void}
         return [
-            {"pred_masks": binary_masks(each.resize(output_size(record)))[0]} | void
+            {"pred_masks": binary_masks(self.resize(each, output_size(record)))[0]} | void
             for record, each in zip(records, masks, strict=True)
         ]
+
+    def resize(self, masks: ResampledMasks, size: tuple[int, int]) -> ResampledMasks:
+        """Bring masks to the size of the original picture, as their rules say."""
+        masks = masks.resize(size)
+        return masks.resized_by("antialias") if self.rules.postprocessing == "transformers_oneformer" else masks
 
     def label_map(self, views: Sequence[LabelledMasks], num_classes: int) -> dict[str, Any]:
         """Return the semantic results of one picture, the mean over views of it.
@@ -147,26 +160,28 @@ class TaskInference:
         result: dict[str, Any] = {}
         if self.semantic:
             result |= self.label_map([(logits, masks)], num_classes)
+        rules, thresholds = self.rules.postprocessing, self._thresholds
         if self.panoptic:
-            result["panoptic_seg"] = panoptic_inference(
-                logits,
-                masks,
-                num_classes=num_classes,
-                thing_ids=things,
-                object_threshold=self.object_threshold,
-                overlap_threshold=self.overlap_threshold,
-            )
+            panoptic = panoptic_inference if rules == "published" else transformers_panoptic
+            options = {"num_classes": num_classes, "thing_ids": things}
+            result["panoptic_seg"] = panoptic(logits, masks, **options, **thresholds)
         if self.instance:
+            instances, more = _INSTANCES[rules], thresholds if rules == "transformers_oneformer" else {}
             only_things = self.panoptic or len(things) > 0
-            result["instances"] = instance_inference(
+            result["instances"] = instances(
                 logits,
                 masks,
                 num_classes=num_classes,
                 top_k=self.top_k,
                 thing_ids=torch.tensor(things, dtype=torch.long, device=logits.device) if only_things else None,
                 with_boxes=self.with_boxes,
+                **more,
             )
         return result
+
+    @property
+    def _thresholds(self) -> dict[str, float]:
+        return {"object_threshold": self.object_threshold, "overlap_threshold": self.overlap_threshold}
 
 
 def _with_choice(rules: MaskRules, uncovered: str) -> MaskRules:

@@ -52,6 +52,6 @@ class SemanticTTA(nn.Module):
             flipped = any(isinstance(step, HFlipTransform) for step in view.pop("transforms").transforms)
             view |= {"image": view["image"].to(self.model.device), "flipped": flipped}
             ((logits, masks),) = self.model.label_masks([view])
-            masks = masks.resize(size)
+            masks = self.model.tasks.resize(masks, size)
             views.append((logits, masks.hflip() if flipped else masks))
         return {"category_overlapping_mask": self.model.seen.cpu()} | self.model.tasks.label_map(views, num_classes)
