@@ -3,6 +3,7 @@
 
 mapillary_vistas/validation/{images,labels,panoptic} are used as they are; panoptic_2018.json is copied
 from validation/panoptic to validation if it is only there.
+From the archive of v2.0, what validation/v1.2 holds is copied.
 Finished files are skipped, and all are checked at the end.
 """
 

@@ -11,6 +11,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from .data.images import read_image
+from .data.layouts import files_below
+from .data.names import output_of, unique_names
 from .mask_generators.classical import felzenszwalb_labels
 from .utils.errors import UserError
 from .utils.files import atomic_write
@@ -19,7 +21,9 @@ PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def write_masks(images: str | Path, out: str | Path, *, workers: int = 1, **options: float) -> int:
-    """Segment every picture of a folder and write a label PNG of the same stem; files that exist are kept.
+    """Segment every picture below a folder and write a label PNG of the same path and stem; files that exist are kept.
+
+    Of pictures whose paths differ in their suffixes only, the PNGs keep these (``1.jpg.png``).
 
     Args:
         images: folder of pictures.
@@ -34,19 +38,20 @@ def write_masks(images: str | Path, out: str | Path, *, workers: int = 1, **opti
         UserError: no such folder, or no pictures in it.
     """
     folder = Path(images)
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
-    if not paths:
+    below = [name for name in files_below(folder, without=[Path(out)]) if name.lower().endswith(PICTURES)]
+    if not below:
         raise UserError(f"{folder}: no pictures ({', '.join(PICTURES)}) here")
-    Path(out).mkdir(parents=True, exist_ok=True)
-    job = partial(_write_one, out=Path(out), options=options)
+    names = unique_names(below)
+    jobs = [(folder / name, Path(out) / f"{output_of(names[name])}.png") for name in below]
     with ProcessPoolExecutor(workers) as pool:
-        for _ in tqdm(pool.map(job, paths, chunksize=8), total=len(paths), desc="masks", unit="picture"):
+        done = pool.map(partial(_write_one, options=options), jobs, chunksize=8)
+        for _ in tqdm(done, total=len(jobs), desc="masks", unit="picture"):
             pass
-    return len(paths)
+    return len(jobs)
 
 
-def _write_one(path: Path, out: Path, options: dict[str, float]) -> None:
-    target = out / f"{path.stem}.png"
+def _write_one(job: tuple[Path, Path], options: dict[str, float]) -> None:
+    path, target = job
     if target.exists():
         return
     labels = felzenszwalb_labels(np.asarray(read_image(path)), **options)

@@ -23,8 +23,9 @@ from pathlib import Path
 from maskclippp.data.datasets import ALIASES, DATASETS, DatasetRow, get_metadata, register_all
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.inspection.presence import Presence, find
-from maskclippp.data.inspection.scan import survey
+from maskclippp.data.inspection.scan import instance_file_problems, survey
 from maskclippp.data.inspection.sheet import draw_sheet
+from maskclippp.data.names import dataset_folders
 from maskclippp.utils.errors import UserError, did_you_mean
 
 _SHOWN_FAILURES = 5
@@ -48,17 +49,20 @@ def main() -> None:
     register_all(root)
     counts, failed = {"present": 0, "partly": 0, "absent": 0}, False
     try:
-        for row in _rows(args.names):
+        rows = _rows(args.names)
+        sheets = dataset_folders([row.name for row in rows])
+        for row in rows:
             presence = find(row, root)
             counts[presence.state] += 1
             if presence.state == "absent" and args.there:
                 continue
             print(_line(presence), flush=True)
+            failed |= presence.broken and bool(args.deep or args.show)
             try:
                 if presence.records and args.deep:
-                    failed |= _deep(presence, args.workers)
+                    failed |= _deep(presence, args.workers, root)
                 if presence.records and args.show:
-                    path = args.out / f"{Path(row.name).stem}.png"
+                    path = args.out / f"{sheets[row.name]}.png"
                     draw_sheet(path, presence.records, get_metadata(row.name), args.show)
                     print(f"    {path}", flush=True)
             except UserError as error:  # the next dataset may be whole
@@ -91,7 +95,7 @@ def _rows(patterns: list[str]) -> list[DatasetRow]:
 
 def _line(presence: Presence) -> str:
     images = f"{len(presence.records)} images" if presence.records else ""
-    line = f"{presence.state:8}{presence.row.name:52}{images}".rstrip()
+    line = f"{presence.state:8}{presence.row.name:51} {images}".rstrip()
     if presence.state == "present":
         return line
     if presence.state == "absent":
@@ -100,8 +104,11 @@ def _line(presence: Presence) -> str:
     return f"{line}{missing}\n    {presence.row.preparation or 'see datasets/README.md'}"
 
 
-def _deep(presence: Presence, workers: int) -> bool:
+def _deep(presence: Presence, workers: int, root: str) -> bool:
     """Print what is wrong with the files of a dataset; return whether there is something."""
+    problems = instance_file_problems(presence.row, root)
+    for problem in problems:
+        print(f"    {problem}")
     found = survey(presence.row, presence.records, workers=workers)
     failures = found.failures
     for failure in failures[:_SHOWN_FAILURES]:
@@ -111,7 +118,7 @@ def _deep(presence: Presence, workers: int) -> bool:
     print(f"    {len(presence.records)} images read, {len(failures)} with something wrong", flush=True)
     for line in found.coverage:
         print(f"    {line}", flush=True)
-    return bool(failures)
+    return bool(failures or problems)
 
 
 if __name__ == "__main__":

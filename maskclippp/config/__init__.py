@@ -5,6 +5,6 @@ from maskclippp.utils.requirements import require_detectron2
 require_detectron2()
 
 from .defaults import default_config  # noqa: E402  (needs detectron2)
-from .load import load_config  # noqa: E402
+from .load import check_config, load_config  # noqa: E402
 
-__all__ = ["default_config", "load_config"]
+__all__ = ["check_config", "default_config", "load_config"]

@@ -21,6 +21,7 @@ def default_config() -> CfgNode:
     _extend_sem_seg_head(cfg.MODEL.SEM_SEG_HEAD)
     _extend_resnets(cfg.MODEL.RESNETS)
     _add_maft_plus(cfg.MODEL)
+    cfg.DATASETS.ALLOW_INCOMPLETE = False  # go on with a dataset of which files are missing; results are marked
     _extend_input(cfg.INPUT)
     _extend_solver(cfg.SOLVER)
     _extend_test(cfg.TEST)

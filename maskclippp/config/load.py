@@ -12,10 +12,11 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from maskclippp.utils.errors import UserError, did_you_mean, nearest, one_line, show
+from maskclippp.utils.errors import UserError, as_line, did_you_mean, nearest, show
 from maskclippp.utils.paths import find_config, resolve, shipped_configs
 
 from .defaults import default_config
+from .limits import check_value, complaints_together
 from .safe_yaml import MAX_NUMBER, Setting, read_settings
 
 COMMAND_LINE = "command line"
@@ -38,7 +39,7 @@ def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode
         overrides: ``["KEY", "VALUE", ...]`` as on the command line; values are Python literals or plain strings.
 
     Raises:
-        UserError: missing file, YAML that is refused, unknown keys, values of a wrong type.
+        UserError: missing file, YAML that is refused, unknown keys, values of a wrong type or out of range.
     """
     cfg = default_config()
     if str(path):
@@ -46,6 +47,15 @@ def load_config(path: str | Path = "", overrides: Sequence[str] = ()) -> CfgNode
             _apply(cfg, [s for s in read_settings(file) if s.key != "_BASE_"], str(file))
     _apply(cfg, _pair_up(overrides), COMMAND_LINE)
     return cfg
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Check the values of a whole config, which a base file is not, against each other.
+
+    Raises:
+        UserError: some do not go together.
+    """
+    _refuse(complaints_together(cfg), "config")
 
 
 def inheritance(path: str | Path) -> list[Path]:
@@ -97,6 +107,11 @@ def _apply(cfg: CfgNode, settings: Iterable[Setting], source: str) -> None:
             _set(cfg, setting)
         except ValueError as error:
             complaints.append(f"{setting.where}: {error}")
+    _refuse(complaints, source)
+
+
+def _refuse(complaints: Sequence[str], source: str) -> None:
+    """Tell all complaints at once."""
     if len(complaints) == 1:
         raise UserError(complaints[0])
     if complaints:
@@ -109,12 +124,14 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
     for name in parents:
         node = node.get(name) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or leaf not in node:
-        raise ValueError(f"unknown key {one_line(setting.key, MAX_SHOWN)}{did_you_mean(setting.key, list_keys(cfg))}")
+        raise ValueError(f"unknown key {as_line(setting.key, MAX_SHOWN)}{did_you_mean(setting.key, list_keys(cfg))}")
     if isinstance(node[leaf], CfgNode):
         if setting.value != {}:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
         return
-    node[leaf] = coerce(setting.key, setting.value, default=node[leaf])
+    value = coerce(setting.key, setting.value, default=node[leaf])
+    check_value(setting.key, value)
+    node[leaf] = value
     if setting.key == "VERSION" and node[leaf] != 2:
         raise ValueError(f"VERSION {node[leaf]} is not supported; only detectron2's config version 2 is")
 
@@ -144,6 +161,8 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
     value = _literal(value, keep_text=isinstance(default, str))
     if _has_huge_number(value):
         raise ValueError(f"{key} has a number of more than 64 bits")
+    if default is None and not isinstance(value, (type(None), str, int, float, list, tuple)):
+        raise ValueError(f"{key} must be a text, a number or a list, got {_show(value)}")
     if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
         return value
     if isinstance(default, (list, tuple)):

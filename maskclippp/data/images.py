@@ -19,7 +19,7 @@ MAX_PIXELS = 80_000_000
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """Formats that are tried, whatever a file is called. No others: PostScript, say, would be run by another program."""
 
-DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error)
+DECODER_ERRORS = (OSError, SyntaxError, EOFError, ValueError, MemoryError, struct.error, zlib.error)
 
 _UP_TO_16_BITS = ("PNG", "PPM")
 """Formats whose whole numbers have 16 bits at most, also where Pillow calls them "I"."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
 
 from maskclippp.utils.errors import UserError
@@ -35,6 +36,27 @@ def list_files(folder: Path, ending: str) -> list[Path]:
         if other is not path:
             raise UserError(f"{path}: {other.name} beside it has the same name but for capital letters; remove one")
     return files
+
+
+def files_below(folder: str | Path, *, into_folders: bool = True, without: Collection[Path] = ()) -> list[str]:
+    """Return the paths of all files below a folder, relative to it, sorted; hidden files and folders are left out.
+
+    Args:
+        folder: where to look.
+        into_folders: also in its sub-folders.
+        without: sub-folders to leave out.
+    """
+    found, left_out = [], {os.path.abspath(path) for path in without}
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if into_folders and is_visible(PurePath(name)) and os.path.abspath(f"{parent}/{name}") not in left_out
+        ]
+        relative = os.path.relpath(parent, folder)
+        prefix = "" if relative == "." else f"{relative}/"
+        found += [prefix + name for name in files if is_visible(PurePath(name))]
+    return sorted(found)
 
 
 def files_by_stem(folder: Path, ending: str) -> dict[str, Path]:
@@ -90,6 +112,12 @@ def too_deep(path: Path) -> Path | None:
     doubled = (parent / parent.name / path.relative_to(parent) for parent in path.parents if parent.name)
     candidates = (path / path.name, *doubled)
     return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def deep_hint(path: str | Path) -> str:
+    """Return what to say of a missing file or folder, if it is there with a folder on the way twice; else ""."""
+    found = too_deep(Path(path))
+    return f" (it is one folder too deep, {found}: move it up)" if found else ""
 
 
 def _places(root: Path, relative: PurePath) -> Iterator[Path]:

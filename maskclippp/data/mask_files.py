@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -14,9 +15,15 @@ import numpy as np
 
 from maskclippp.data.annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
 from maskclippp.data.images import MAX_PIXELS, decode
+from maskclippp.data.instance_json import image_key
+from maskclippp.data.labelme import is_labelme, labelme_masks
+from maskclippp.data.names import NameIndex, own_names
 from maskclippp.data.run_length import decode_rle
+from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError, first_line, show
 from maskclippp.utils.files import regular_file
+
+logger = logging.getLogger(__name__)
 
 _MAX_MASK_ELEMENTS = 4_000_000_000
 _MAX_NPY_BYTES = 1 << 30
@@ -25,10 +32,10 @@ _MAX_NPY_BYTES = 1 << 30
 def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> np.ndarray:
     """Read the masks of one image.
 
-    ``.json`` is a list of ``{"segmentation": RLE}`` (COCO run-length encoding), one mask each in list order, or a dict
-    with such a list as "annotations", as Segment Anything's data has it. ``.png`` (three channels: id = R + 256 G +
-    65536 B; or one channel) and ``.npy`` (2-D whole numbers) are maps in which every distinct value is a mask, in
-    ascending order.
+    ``.json`` is a list of ``{"segmentation": RLE or polygons}`` (as in COCO), one mask each in list order, or a dict
+    with such a list as "annotations", as Segment Anything's data has it, or a file of labelme. ``.png`` (three
+    channels: id = R + 256 G + 65536 B; or one channel) and ``.npy`` (2-D whole numbers) are maps in which every
+    distinct value is a mask, in ascending order.
 
     Args:
         path: mask file.
@@ -43,6 +50,9 @@ def read_masks(path: str | Path, *, size_hw: tuple[int, int] | None = None) -> n
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
         found = read_json(path)
+        if is_labelme(found):
+            with _enough_memory(path):
+                return _stacked(labelme_masks(found, path, size_hw), path, size_hw)
         return decode_masks(_entries(found, path), path, size_hw=size_hw)
     map_readers = {".png": _read_map_png, ".npy": _read_map_npy}
     if suffix not in map_readers:
@@ -64,25 +74,57 @@ def decode_masks(
 ) -> np.ndarray:
     """Decode the "segmentation" of each entry; ``indices`` are their places in the file, for messages.
 
+    Entries whose polygons all have fewer than three points or an odd number of values are left out, and that is said.
+
     Returns:
         (Q, H, W) bool.
 
     Raises:
-        UserError: a broken run-length encoding, wrong or differing sizes, no entries and no ``size_hw``.
+        UserError: no mask, a broken run-length encoding, wrong coordinates, wrong or differing sizes, no entries and no
+            ``size_hw``, polygons and no ``size_hw``.
     """
     masks = None
+    count = lacking = 0
     for number, entry in enumerate(entries):
         where = f"{path}, entry {number if indices is None else indices[number]}"
-        mask = decode_rle(entry.get("segmentation") if isinstance(entry, dict) else None, where)
+        mask, left_out = _decode(entry.get("segmentation") if isinstance(entry, dict) else None, size_hw, where)
+        lacking += left_out
+        if mask is None:
+            continue
         size_hw = size_hw or mask.shape
         check_size(where, mask.shape, size_hw)
         if masks is None:
             _check_count(path, len(entries), size_hw)
             with _enough_memory(path):
                 masks = np.empty((len(entries), size_hw[1], size_hw[0]), dtype=bool)  # run lengths go down the columns
-        masks[number] = mask.T
-    if masks is not None:
-        return masks.transpose(0, 2, 1)
+        masks[count] = mask.T
+        count += 1
+    if lacking:
+        logger.warning(
+            "%s: left out %d polygons of fewer than three points or an odd number of values; %d of %d masks remain",
+            path,
+            lacking,
+            count,
+            len(entries),
+        )
+    return _stacked([], path, size_hw) if masks is None else masks[:count].transpose(0, 2, 1)
+
+
+def _decode(shape: Any, size_hw: tuple[int, int] | None, where: str) -> tuple[np.ndarray | None, int]:
+    """Return a mask (H, W) bool, None if no polygon can be drawn; and how many cannot."""
+    if not isinstance(shape, list):
+        return decode_rle(shape, where), 0
+    if size_hw is None:
+        raise UserError(f"{where}: polygons do not tell the size of the picture; give it")
+    polygons, lacking = checked_segmentation(shape, size_hw, where)
+    return segmentation_mask(polygons, size_hw, where) if polygons else None, lacking
+
+
+def _stacked(masks: Sequence[np.ndarray], path: str | Path, size_hw: tuple[int, int] | None) -> np.ndarray:
+    """(H, W) bool each -> (Q, H, W)."""
+    if len(masks):
+        _check_count(path, len(masks), masks[0].shape)
+        return np.stack(masks)
     if size_hw is None:
         raise UserError(f"{path}: the list of masks is empty and the image size is not known; give the size")
     return np.zeros((0, *size_hw), dtype=bool)
@@ -92,22 +134,23 @@ def decode_masks(
 class MaskTable:
     """Masks of all images of a dataset in one JSON file.
 
-    Either a list of COCO results, ``{"image_id": ..., "segmentation": RLE, ...}`` or with "file_name" instead of
-    "image_id", or a dict with such a list as "annotations" and perhaps the list "images" of ``{"id", "file_name"}``.
+    Either a list of COCO results, ``{"image_id": ..., "segmentation": RLE or polygons, ...}`` or with "file_name"
+    instead of "image_id", or a dict with such a list as "annotations" and perhaps the list "images" of
+    ``{"id", "file_name"}``, as COCO's ground truth has them.
     Masks stay encoded until they are asked for.
 
     Attributes:
         path: the file.
         entries: all of them, in the order of the file.
         by_id: image id -> places in ``entries``; ids compare as numbers where they are numbers.
-        by_stem: file name without folder and suffix -> file name -> places.
+        by_name: file name -> places.
         is_complete: whether the file lists its images, so that an image that it does not name is a mistake.
     """
 
     path: Path
     entries: list[Any]
-    by_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    by_stem: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    by_id: dict[int | str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    by_name: dict[str, list[int]] = field(default_factory=dict)
     is_complete: bool = False
 
     @classmethod
@@ -136,6 +179,10 @@ class MaskTable:
                 raise UserError(f"{path}, entry {place}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
         return table
 
+    @cached_property
+    def _index(self) -> NameIndex:
+        return NameIndex(self.by_name, str(self.path))
+
     def masks(self, record: dict[str, Any]) -> np.ndarray:
         """Return the masks of one record ("file_name", "height", "width", perhaps "image_id"), (Q, H, W) bool.
 
@@ -147,27 +194,22 @@ class MaskTable:
             message = f"{record['file_name']}: no masks in {self.path}, neither by image_id nor by file name"
             if self.is_complete:
                 raise UserError(f"{message}; make them for this image as well")
-            logging.getLogger(__name__).warning("%s; taken as an image without masks", message)
+            logger.warning("%s; taken as an image without masks", message)
             places = []
         size_hw = (record["height"], record["width"])
         return decode_masks([self.entries[place] for place in places], self.path, size_hw=size_hw, indices=places)
 
     def _add_name(self, name: str, places: list[int]) -> list[int]:
-        return self.by_stem[PurePath(name).stem].setdefault(name, places)
+        return self.by_name.setdefault(PurePath(name).as_posix(), places)
 
     def _find(self, record: dict[str, Any]) -> list[int] | None:
         """Places of the masks of a record. Names come first: datasets number their images as they like."""
-        path = PurePath(record["file_name"])
-        names = self.by_stem.get(path.stem, {})
-        if len(names) > 1:
-            names = {name: places for name, places in names.items() if _ends_with(path, PurePath(name))}
-            if len(names) != 1:
-                raise UserError(f"{path}: {self.path} has several images of this name; give their folders as well")
-        if names:
-            return next(iter(names.values()))
-        for key in (record.get("image_id"), path.stem):
-            if key is not None and _id(key, path) in self.by_id:
-                return self.by_id[_id(key, path)]
+        name = self._index.find(record)
+        if name is not None:
+            return self.by_name[name]
+        for key in (record.get("image_id"), *own_names(record)):
+            if key is not None and (key := _id(key, record["file_name"])) in self.by_id:
+                return self.by_id[key]
         return None
 
 
@@ -175,20 +217,16 @@ def _entries(found: Any, path: str | Path) -> list[Any]:
     entries = found.get("annotations") if isinstance(found, dict) else found
     if not isinstance(entries, list):
         kind = "dict without 'annotations'" if isinstance(found, dict) else type(entries).__name__
-        raise UserError(f"{path}: expected a list of {{'segmentation': RLE}}, found {kind}")
+        raise UserError(f"{path}: expected a list of {{'segmentation': RLE or polygons}}, found {kind}")
     return entries
 
 
-def _id(value: Any, where: str | PurePath) -> str:
+def _id(value: Any, where: str | PurePath) -> int | str:
     """One form for 139, 139.0, "139" and "000000000139"."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        raise UserError(f"{where}: {show(value)} is no id of an image; ids are numbers or text")
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
-    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
-
-
-def _ends_with(path: PurePath, end: PurePath) -> bool:
-    return path.parts[-len(end.parts) :] == end.parts
+    key = image_key(value)
+    if key is None:
+        raise UserError(f"{where}: {show(value)} is no id of an image; ids are whole numbers or text")
+    return key
 
 
 def _read_map_png(path: str | Path) -> np.ndarray:

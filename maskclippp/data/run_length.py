@@ -25,6 +25,19 @@ def encode_rle(masks: np.ndarray) -> list[dict[str, Any]]:
     return [{"size": list(map(int, rle["size"])), "counts": rle["counts"].decode("ascii")} for rle in encoded]
 
 
+def check_rle(segmentation: Any, where: str) -> tuple[int, int]:
+    """Check a COCO run-length encoding, compressed (text) or not (list of counts), without decoding it.
+
+    Returns:
+        Its size (H, W).
+
+    Raises:
+        UserError: not a run-length encoding, or counts that do not fill the size.
+    """
+    _, size_hw = _runs(segmentation, where)
+    return size_hw
+
+
 def decode_rle(segmentation: Any, where: str) -> np.ndarray:
     """Decode a COCO run-length encoding, compressed (text) or not (list of counts).
 
@@ -38,18 +51,26 @@ def decode_rle(segmentation: Any, where: str) -> np.ndarray:
     Raises:
         UserError: not a run-length encoding, or counts that do not fill the size.
     """
+    runs, (height, width) = _runs(segmentation, where)
+    ones = np.arange(len(runs)) % 2 == 1  # the first run is of zeros
+    return np.repeat(ones, runs).reshape(width, height).T  # column by column
+
+
+def _runs(segmentation: Any, where: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the length of each run, and the size (H, W) that they fill."""
     size, counts = (segmentation.get(key) if isinstance(segmentation, dict) else None for key in ("size", "counts"))
     if not _is_size(size) or not isinstance(counts, str | bytes | list):
         raise UserError(f"{where}: not a COCO run-length encoding; expected {{'size': [H, W], 'counts': ...}}")
     height, width = size
     try:
         runs = _runs_of_list(counts) if isinstance(counts, list) else _runs_of_text(counts)
-        if (runs < 0).any() or int(runs.sum()) != height * width:
+        if len(runs) and (runs.min() < 0 or runs.max() > height * width):
+            raise ValueError(f"a count is not from 0 to {height}x{width}")
+        if int(runs.sum()) != height * width:
             raise ValueError(f"counts add up to {int(runs.sum())}, not to {height}x{width}")
     except ValueError as error:
         raise UserError(f"{where}: broken run-length encoding: {error}") from error
-    ones = np.arange(len(runs)) % 2 == 1  # the first run is of zeros
-    return np.repeat(ones, runs).reshape(width, height).T  # column by column
+    return runs, (height, width)
 
 
 def _runs_of_list(counts: list[Any]) -> np.ndarray:

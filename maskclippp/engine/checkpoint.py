@@ -13,12 +13,13 @@ from fvcore.common.checkpoint import Checkpointer as _Checkpointer
 from maskclippp.methods import Method
 from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
 from maskclippp.utils.dist import broadcast_object
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 from maskclippp.utils.files import atomic_write
 from maskclippp.utils.model_signatures import looks_like
 from maskclippp.utils.torch_files import save_torch
 
 from .resume import newest_checkpoint
+from .training_state import load_training_state
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Checkpointer(_Checkpointer):
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.for_evaluation = for_evaluation
+        self.loaded: set[str] = set()  # names in the model that a file has filled
         self.prefixes = model.checkpoint_prefixes
 
     def save(self, name: str, **extra: Any) -> None:
@@ -105,10 +107,13 @@ class Checkpointer(_Checkpointer):
             state = checkpoint.pop(key)
             try:
                 # Empty is the state of what was off: the loss scaler of a run on the CPU.
-                if state:
-                    self.checkpointables[key].load_state_dict(state)
-            except (ValueError, KeyError, RuntimeError) as error:
+                if state or not isinstance(state, dict):
+                    load_training_state(self.checkpointables[key], state)
+            except ValueError as error:
                 raise UserError(f"{path}: its '{key}' does not fit this config: {error}") from None
+        iteration = checkpoint.get("iteration")
+        if checkpointables is None and (type(iteration) is not int or iteration < 0):
+            raise UserError(f"{path}: its 'iteration' is {show(iteration)}, it cannot be continued from")
         return checkpoint
 
     def _fill(self, path: str, weights: dict[str, torch.Tensor], *, all_must_fit: bool) -> None:
@@ -134,3 +139,4 @@ class Checkpointer(_Checkpointer):
                 raise UserError(report)
             logger.warning(report)
         self.model.load_state_dict({key: weights[key] for key in fit.matched}, strict=False)
+        self.loaded.update(fit.matched)

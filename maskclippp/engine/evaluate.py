@@ -17,10 +17,12 @@ from detectron2.config import CfgNode
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.utils import comm
 
-from maskclippp.data.datasets import get_dataset, get_metadata
+from maskclippp.data.datasets import get_metadata, open_dataset
+from maskclippp.data.datasets.completeness import Loaded
+from maskclippp.data.names import dataset_folders
 from maskclippp.evaluation.build import build_evaluator_from_cfg
 from maskclippp.evaluation.class_metric import overall
-from maskclippp.evaluation.domains import domain_means
+from maskclippp.evaluation.domains import PARTIAL, domain_means
 from maskclippp.evaluation.similarity import text_similarity
 from maskclippp.inference import TaskInference
 from maskclippp.methods import AugmentedLabeller, Labeller, Method
@@ -62,10 +64,11 @@ def evaluate(cfg: CfgNode, method: Method, *, augmented: bool = False) -> Result
     weights = weights_hash(method) if cfg.TEST.SAVE_STATE_SECONDS else ""
     results: Results = {}
     for name in cfg.DATASETS.TEST:
-        evaluation = _Evaluation(cfg, method, name, get_dataset(name), weights)
+        dataset = open_dataset(name, allow_incomplete=cfg.DATASETS.ALLOW_INCOMPLETE)
+        evaluation = _Evaluation(cfg, method, name, dataset.records, weights)
         prepared = method.prepare(get_metadata(name), only_masks=tasks.segmentor_only, spread=True)
         similarity = _similarity(cfg, method, prepared)
-        found = evaluation.run(Labeller(method, prepared, tasks), folder, similarity)
+        found = _partial(dataset) | evaluation.run(Labeller(method, prepared, tasks), folder, similarity)
         if augmented:
             only_semantic = _only_semantic(cfg)
             label_maps = TaskInference.from_config(only_semantic, label_maps=True)
@@ -75,6 +78,8 @@ def evaluate(cfg: CfgNode, method: Method, *, augmented: bool = False) -> Result
         if comm.is_main_process():
             results[name] = found
             _print(name, found)
+            if dataset.gaps:
+                logger.warning("%s: these results are of a part of the dataset: %s", name, ", ".join(dataset.gaps))
             _write(folder, results)  # already here: an error in the next dataset loses nothing
     domains = {name: get_metadata(name).get("domain", "") for name in results}
     if len([domain for domain in domains.values() if domain]) > 1:
@@ -83,6 +88,13 @@ def evaluate(cfg: CfgNode, method: Method, *, augmented: bool = False) -> Result
             _print(f"mean of {domain}", means)
         _write(folder, results)
     return results
+
+
+def _partial(dataset: Loaded) -> Results:
+    """The mark of results of an incomplete dataset: a task of its own, as results hold nothing but numbers."""
+    if not dataset.gaps:
+        return {}
+    return {PARTIAL: {"images": float(len(dataset.records)), "of": float(dataset.total)}}
 
 
 def _write(folder: str, results: Results) -> None:
@@ -102,8 +114,7 @@ class _Evaluation:
 
     def run(self, label: Labeller | AugmentedLabeller, folder: str, similarity: np.ndarray | None) -> Results:
         """Show the results of all pictures to the dataset's evaluators."""
-        # The name of a dataset may be a path; its folder must not leave the output.
-        output = os.path.join(folder, self.name.strip("./~").replace("/", "_"))
+        output = os.path.join(folder, dataset_folders(self.cfg.DATASETS.TEST)[self.name])
         seconds = self.cfg.TEST.SAVE_STATE_SECONDS
         evaluator = build_evaluator_from_cfg(self.cfg, self.name, output, similarity)
         same = identity(self.cfg, self.weights, self.records, vocabularies(self.cfg, self.name)) if seconds else ""

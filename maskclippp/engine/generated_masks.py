@@ -11,16 +11,17 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from maskclippp.data.datasets import get_dataset, get_metadata, register_all
+from maskclippp.data.names import dataset_folders
 from maskclippp.evaluation.mask_writer import MaskWriter
 from maskclippp.inference import TaskInference
 from maskclippp.methods import Labeller, Method, build_method
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import setup_logging
 
-from .checkpoint import Checkpointer
 from .evaluate import vocabularies
 from .inference import run_inference
 from .loader import build_test_loader
+from .main import load_for_evaluation
 from .progress import Progress, identity, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,7 @@ def run(cfg: CfgNode, out: str) -> None:
     setup_logging(cfg.OUTPUT_DIR, comm.get_rank())
     register_all()
     method = build_method(cfg)
-    if cfg.MODEL.WEIGHTS:
-        Checkpointer(method, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
+    load_for_evaluation(cfg, method, resume=False)
     write_generated_masks(cfg, method, out)
 
 
@@ -62,12 +62,13 @@ def write_generated_masks(cfg: CfgNode, method: Method, out: str | Path) -> list
     weights = weights_hash(method)
     tasks = TaskInference(segmentor_only=True)
     written = []
+    folders = dataset_folders(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        records = get_dataset(name)
+        records = get_dataset(name, allow_incomplete=cfg.DATASETS.ALLOW_INCOMPLETE)
         prepared = method.prepare(get_metadata(name), only_masks=True, spread=True)
-        path = Path(out) / f"{name.strip('./~').replace('/', '_')}.json"
+        path = Path(out) / f"{folders[name]}.json"
         same = identity(cfg, weights, records, vocabularies(cfg, name))
-        progress = Progress(path.with_suffix(""), same, cfg.TEST.SAVE_STATE_SECONDS)
+        progress = Progress(Path(out) / folders[name], same, cfg.TEST.SAVE_STATE_SECONDS)
         labeller = Labeller(method, prepared, tasks)
         found = run_inference(labeller, method, partial(build_test_loader, cfg, records), MaskWriter(path), progress)
         if found:

@@ -22,7 +22,7 @@ from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from maskclippp.data.datasets import get_dataset
+from maskclippp.data.datasets import get_dataset, get_metadata
 from maskclippp.data.mappers import build_mapper
 from maskclippp.utils.errors import UserError
 
@@ -179,7 +179,12 @@ def build_test_loader(cfg: CfgNode, records: list[Record], skip: int = 0) -> Che
 def _training_records(cfg: CfgNode) -> list[Record]:
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty; name the training dataset there")
-    records = [record for name in cfg.DATASETS.TRAIN for record in get_dataset(name)]
+    allow_incomplete = cfg.DATASETS.ALLOW_INCOMPLETE
+    records = []
+    for name in cfg.DATASETS.TRAIN:
+        if get_metadata(name).get("evaluator_type", None) == "images":
+            raise UserError(f"dataset '{name}' has pictures and class names only; training needs annotations as well")
+        records += get_dataset(name, allow_incomplete=allow_incomplete)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and records and "annotations" in records[0]:
         records = filter_images_with_only_crowd_annotations(records)
     logger.info("%d training records from %s", len(records), ", ".join(cfg.DATASETS.TRAIN))

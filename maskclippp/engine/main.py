@@ -18,9 +18,9 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
-from maskclippp.config import load_config
+from maskclippp.config import check_config, load_config
 from maskclippp.data.datasets import register_all
-from maskclippp.methods import build_method
+from maskclippp.methods import Method, build_method
 from maskclippp.utils.dist import Group, launch, under_torchrun
 from maskclippp.utils.errors import UserError, error_line, told_in_one_line
 from maskclippp.utils.logging import setup_logging
@@ -31,6 +31,7 @@ from .evaluate import Results, evaluate, verify_results
 from .resume import begin, keep_config, require_run
 from .seeding import Stream, seed_everything, settle_seed
 from .trainer import train
+from .untrained import check_trained
 
 EPILOG = """
 examples:
@@ -105,6 +106,7 @@ def configure(args: argparse.Namespace) -> CfgNode:
         raise UserError("name a config file with --config-file; those of the project are under configs/")
     _check_counts(args)
     cfg = load_config(args.config_file, args.opts)
+    check_config(cfg)
     cfg.OUTPUT_DIR = _output_folder(cfg.OUTPUT_DIR, Path(args.config_file).stem, args.tag)
     cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, args.num_gpus)
     if _on_gpu(cfg) and args.num_processes != 1:
@@ -165,13 +167,26 @@ def run(cfg: CfgNode, eval_only: bool, resume: bool) -> Results:
     seed_everything(seed, Stream.INITIALISATION)
     method = build_method(cfg)
     if eval_only:
-        Checkpointer(method, cfg.OUTPUT_DIR, for_evaluation=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+        load_for_evaluation(cfg, method, resume=resume)
         results = evaluate(cfg, method, augmented=cfg.TEST.AUG.ENABLED)
     else:
         results = train(cfg, method, seed=seed, resume=resume)
     if comm.is_main_process():
         verify_results(cfg.TEST.EXPECTED_RESULTS, results)
     return results
+
+
+def load_for_evaluation(cfg: CfgNode, method: Method, *, resume: bool) -> None:
+    """Load MODEL.WEIGHTS, or the newest checkpoint of the output folder.
+
+    Raises:
+        UserError: no checkpoint, a file that does not fit, or a head that stays random.
+    """
+    checkpointer = Checkpointer(method, cfg.OUTPUT_DIR, for_evaluation=True)
+    newest = checkpointer.get_checkpoint_file() if resume else ""
+    source = newest or cfg.MODEL.WEIGHTS
+    checkpointer.load(source, checkpointables=None if newest else [])
+    check_trained(cfg, method, checkpointer.loaded, source)
 
 
 def _on_gpu(cfg: CfgNode) -> bool:

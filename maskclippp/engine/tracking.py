@@ -29,7 +29,16 @@ class WandbWriter(EventWriter):
             import wandb
         except ImportError:
             raise UserError("WANDB.ENABLED needs the package wandb: pip install wandb") from None
-        self._run = wandb.init(project=project, name=name, dir=folder, config=config, resume="auto" if resume else None)
+        try:
+            self._run = wandb.init(
+                project=project, name=name, dir=folder, config=config, resume="auto" if resume else None
+            )
+        except (wandb.errors.Error, ValueError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"WANDB.ENABLED: wandb does not start ({reason}); run `wandb login`, or set WANDB_MODE=offline in the "
+                "environment, or WANDB.ENABLED False"
+            ) from None
         self._last_iteration = -1
 
     def write(self) -> None:
@@ -51,7 +60,7 @@ def build_writers(cfg: CfgNode, *, resume: bool) -> list[EventWriter]:
     """Return the writers of a training run (to be used on rank 0 only); wandb is imported only if WANDB.ENABLED.
 
     Raises:
-        UserError: wandb is wanted and not installed.
+        UserError: wandb is wanted and not installed, or does not start.
     """
     folder = cfg.OUTPUT_DIR
     writers: list[EventWriter] = [

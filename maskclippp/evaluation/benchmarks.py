@@ -15,7 +15,7 @@ from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets import DATASETS, DatasetRow
 from maskclippp.data.datasets.mess import DOMAINS
 from maskclippp.data.inspection.presence import find
-from maskclippp.evaluation.domains import domain_means
+from maskclippp.evaluation.domains import PARTIAL, domain_means
 from maskclippp.utils.errors import UserError
 
 
@@ -157,7 +157,11 @@ def _row(
     values = [_number(tasks, task, metric, path) for task, metric in columns]
     if all(value is None for value in values):
         return [test_set.title, *values, f"other results in {path}"]
-    return [test_set.title, *values, "" if name == test_set.dataset else f"of {name}"]
+    notes = [] if name == test_set.dataset else [f"of {name}"]
+    if isinstance(tasks, dict) and PARTIAL in tasks:
+        counts = (_number(tasks, PARTIAL, key, path) or 0 for key in ("images", "of"))
+        notes.append("partial: {:.0f} of {:.0f} images".format(*counts))
+    return [test_set.title, *values, ", ".join(notes)]
 
 
 def _absence(row: DatasetRow, root: str | Path) -> str:

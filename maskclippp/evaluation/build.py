@@ -18,6 +18,7 @@ from maskclippp.evaluation.lvis_instances import LVISEvaluator
 from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
 from maskclippp.evaluation.oracle import AssignedClassesEvaluator
 from maskclippp.evaluation.panoptic import PanopticEvaluator
+from maskclippp.evaluation.predictions import PredictionWriter
 from maskclippp.evaluation.recall import MaskRecallEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
 from maskclippp.evaluation.streaming import EvaluatorGroup, StreamingEvaluator
@@ -25,6 +26,7 @@ from maskclippp.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_ALWAYS = "always"
 # evaluator_type -> in this order (task that must be on, method of _Parts that makes the evaluator).
 _PLANS = {
     "sem_seg": (("semantic", "semantic"),),
@@ -40,6 +42,7 @@ _PLANS = {
     "cityscapes_instance": (("instance", "cityscapes_instance"),),
     "coco": (("instance", "instance"),),
     "lvis": (("instance", "lvis"),),
+    "images": ((_ALWAYS, "predictions"),),
 }
 
 EVALUATOR_TYPES = tuple(_PLANS)
@@ -70,6 +73,7 @@ def build_evaluator_from_cfg(
         similarity=similarity,
         pictures=cfg.TEST.PICTURES,
         save_predictions=cfg.TEST.SAVE_PREDICTIONS,
+        partial=cfg.DATASETS.ALLOW_INCOMPLETE,
     )
 
 
@@ -86,6 +90,7 @@ def build_evaluator(
     similarity: np.ndarray | None = None,
     pictures: int = 0,
     save_predictions: bool = False,
+    partial: bool = False,
 ) -> StreamingEvaluator:
     """Return the evaluator of a dataset; several are one group.
 
@@ -104,14 +109,19 @@ def build_evaluator(
         similarity: (K, K) of the dataset's classes; adds similarity-aware scores.
         pictures: draw confusions, and so many of the worst images.
         save_predictions: write label maps and panoptic segments.
+        partial: not all images of the dataset are shown; Cityscapes' scripts must be told.
 
     Raises:
         UserError: unknown dataset, missing files or packages, or nothing that can be evaluated with these tasks.
     """
     metadata = get_metadata(dataset_name)
-    parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions)
+    parts = _Parts(metadata, output_folder, similarity, pictures, save_predictions, partial)
     switches = {"semantic": semantic, "panoptic": panoptic, "instance": instance}
     on = {task for task, wanted in switches.items() if wanted}
+    if metadata.get("evaluator_type", None) == "images" and (segmentor_only or mask_accuracy):
+        raise UserError(
+            f"dataset '{dataset_name}' has no annotations; MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY and MASK_ACC need them"
+        )
     if segmentor_only:
         return EvaluatorGroup([parts.assigned_classes(on), parts.recall()])
     if mask_accuracy:
@@ -131,6 +141,8 @@ def _planned(metadata: Metadata, on: set[str]) -> list[str]:
     where = f"dataset '{metadata.name}' (type '{kind}')"
     if not plan:
         raise UserError(f"{where}: evaluator_type is none of {', '.join(_PLANS)}; register it with one of these")
+    if _ALWAYS in plan:
+        return list(plan.values())
     if on.isdisjoint(plan):
         keys = " or ".join(f"{task.upper()}_ON" for task in plan)
         raise UserError(
@@ -152,6 +164,7 @@ class _Parts:
     similarity: np.ndarray | None
     pictures: int
     save_predictions: bool
+    partial: bool = False
 
     @property
     def class_names(self) -> list[str]:
@@ -181,6 +194,7 @@ class _Parts:
             similarity=self.similarity,
             pictures=self.pictures,
             save_predictions=self.save_predictions,
+            colors=self.metadata.get("stuff_colors", None),
             output_dir=self.output_folder,
         )
 
@@ -194,6 +208,18 @@ class _Parts:
             similarity=self.similarity,
             pictures=self.pictures,
             save_predictions=self.save_predictions,
+            strict_areas=bool(self.metadata.get("described_in", "")),
+            output_dir=self.output_folder,
+        )
+
+    def predictions(self) -> PredictionWriter:
+        ids = {index: number for number, index in self.metadata.stuff_dataset_id_to_contiguous_id.items()}
+        return PredictionWriter(
+            self.class_names,
+            [ids[index] for index in range(len(ids))],
+            thing_ids=self.thing_map.values(),
+            ignore_label=self.ignore_label,
+            colors=self.metadata.get("stuff_colors", None),
             output_dir=self.output_folder,
         )
 
@@ -208,7 +234,12 @@ class _Parts:
         return LVISEvaluator(**self._instances())
 
     def cityscapes_semantic(self) -> CityscapesSemSegEvaluator:
-        return CityscapesSemSegEvaluator(self.class_names, **self._cityscapes())
+        return CityscapesSemSegEvaluator(
+            self.class_names,
+            **self._cityscapes(),
+            save_predictions=self.save_predictions,
+            colors=self.metadata.get("stuff_colors", None),
+        )
 
     def cityscapes_instance(self) -> CityscapesInstanceEvaluator:
         return CityscapesInstanceEvaluator(self.class_names, **self._cityscapes())
@@ -252,8 +283,9 @@ class _Parts:
     def _instances(self) -> dict[str, Any]:
         json_file = self.metadata.get("json_file", None)
         if not json_file or not Path(json_file).is_file():
+            found = f"no instance file {json_file}" if json_file else "it is registered without an instance file"
             raise UserError(
-                f"dataset '{self.metadata.name}': no instance file {json_file}; instance evaluation needs it, "
+                f"dataset '{self.metadata.name}': {found}; instance evaluation needs one, "
                 "or switch it off with MODEL.MASK_FORMER.TEST.INSTANCE_ON False"
             )
         names, things = self.metadata.thing_classes, sorted(self.thing_map.values())
@@ -272,4 +304,5 @@ class _Parts:
         return {
             "gt_dir": self.metadata.get("gt_dir", None) or self.metadata.sem_seg_root,
             "output_dir": self.output_folder,
+            "partial": self.partial,
         }

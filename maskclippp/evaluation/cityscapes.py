@@ -19,12 +19,15 @@ from PIL import Image
 
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.image_size import image_size_hw
+from maskclippp.data.layouts import is_visible
+from maskclippp.data.names import output_name
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array
 from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.evaluation.report import write_results
+from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, write_legend
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 
@@ -46,13 +49,16 @@ class _CityscapesEvaluator(StreamingEvaluator):
     script_name: str
     truth_suffix: str
 
-    def __init__(self, class_names: Sequence[str], gt_dir: str | Path, *, output_dir: str | Path) -> None:
+    def __init__(
+        self, class_names: Sequence[str], gt_dir: str | Path, *, output_dir: str | Path, partial: bool = False
+    ) -> None:
         """Take plain parts.
 
         Args:
             class_names: class entries; the first synonym is the official label name.
             gt_dir: folder of one split, with a folder per city.
-            output_dir: where predictions and results are written; the predictions are removed at the end.
+            output_dir: where predictions and results are written; those for the scripts are removed at the end.
+            partial: score the images that were shown only; else every image of ``gt_dir`` must have been shown.
 
         Raises:
             UserError: the package is missing, or a class has no Cityscapes label.
@@ -67,11 +73,12 @@ class _CityscapesEvaluator(StreamingEvaluator):
         self._gt_dir = Path(gt_dir)
         self._output_dir = Path(output_dir)
         self._folder = self._output_dir / self.folder_name
+        self._partial = partial
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images = 0
+        self._shown: set[str] = set()
         self._coverage = CoverageCounter()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
@@ -83,16 +90,18 @@ class _CityscapesEvaluator(StreamingEvaluator):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for record, output in zip(inputs, outputs, strict=True):
-            self._write(Path(record["file_name"]).stem, output)
-            self._images += 1
+            target = self._folder / output_name(record)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._write(target, record, output)
+            self._shown.add(_image_of(target))
 
     def state_dict(self) -> State:
-        """Counts of images and uncovered pixels; predictions are in files."""
-        return {"images": self._images, "coverage": self._coverage.state_dict()}
+        """Which images were shown, and counts of uncovered pixels; predictions are in files."""
+        return {"shown": sorted(self._shown), "coverage": self._coverage.state_dict()}
 
     def add_state(self, state: State) -> None:
-        """Add the counts."""
-        self._images += state["images"]
+        """Add images and counts of others."""
+        self._shown |= set(state["shown"])
         self._coverage.add_state(state["coverage"])
 
     def score(self) -> Scores:
@@ -102,9 +111,13 @@ class _CityscapesEvaluator(StreamingEvaluator):
             UserError: no ground truth, none that is a picture, none for an image, or no prediction for one.
         """
         script = require(f"cityscapesscripts.evaluation.{self.script_name}", _PURPOSE, INSTALL)
-        truth = sorted(map(str, self._gt_dir.glob(f"*/*{self.truth_suffix}")))
+        truth = sorted(str(path) for path in self._gt_dir.glob(f"*/*{self.truth_suffix}") if is_visible(path))
         if not truth:
             raise UserError(f"{self._gt_dir}: no */*{self.truth_suffix} in it; Cityscapes evaluation needs them")
+        if self._partial:
+            total, truth = len(truth), [path for path in truth if _image_of(Path(path)) in self._shown]
+            if len(truth) < total:
+                logger.warning("Cityscapes: %d of %d images were shown; scores are of these", len(truth), total)
         for path in self._gt_dir.glob("*/*_gtFine_*Ids.png"):
             image_size_hw(path)  # the scripts open them with whatever decoder takes them
         printed = io.StringIO()
@@ -120,6 +133,7 @@ class _CityscapesEvaluator(StreamingEvaluator):
         except SystemExit:
             raise UserError(f"Cityscapes evaluation: {' '.join(printed.getvalue().split())}") from None
         shutil.rmtree(self._folder)
+        self._finish()
         by_class = {key.partition("-")[2]: value for key, value in scores.items() if "-" in key}
         log_coverage(logger, list(by_class), [not math.isnan(value) for value in by_class.values()])
         logger.info("Cityscapes, %s: %s", task, ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
@@ -127,13 +141,21 @@ class _CityscapesEvaluator(StreamingEvaluator):
         write_results(self._output_dir, f"cityscapes_{task}_evaluation", scores)
         return OrderedDict({task: scores})
 
+    def _finish(self) -> None:
+        """Write what belongs to predictions that are kept."""
+
     @abstractmethod
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
-        """Write the prediction of one image."""
+    def _write(self, target: Path, record: dict[str, Any], output: dict[str, Any]) -> None:
+        """Write the prediction of one image; ``target`` is where, without the ends of the files' names."""
 
     @abstractmethod
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         """Run the script; return the task and its scores."""
+
+
+def _image_of(path: Path) -> str:
+    """City, sequence and frame, by which the official scripts find predictions."""
+    return "_".join(path.name.split("_")[:3])
 
 
 class CityscapesSemSegEvaluator(_CityscapesEvaluator):
@@ -143,11 +165,41 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     script_name = "evalPixelLevelSemanticLabeling"
     truth_suffix = "_gtFine_labelIds.png"
 
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
-        labels = predicted_labels(output, len(self._label_ids), where=stem)
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        gt_dir: str | Path,
+        *,
+        output_dir: str | Path,
+        partial: bool = False,
+        save_predictions: bool = False,
+        colors: Sequence[tuple[int, int, int]] | None = None,
+    ) -> None:
+        """Take plain parts.
+
+        Args:
+            class_names, gt_dir, output_dir, partial: as for all.
+            save_predictions: write every label map, with the official label ids, see :func:`save_label_map`.
+            colors: of the K classes in these; by default generated ones.
+
+        Raises:
+            UserError: the package is missing, or a class has no Cityscapes label.
+        """
+        super().__init__(class_names, gt_dir, output_dir=output_dir, partial=partial)
+        self._saved_classes = saved_classes(class_names, UNLABELLED, colors, self._label_ids)
+        self._save_predictions = save_predictions
+
+    def _write(self, target: Path, record: dict[str, Any], output: dict[str, Any]) -> None:
+        labels = predicted_labels(output, len(self._label_ids), where=record["file_name"])
         self._coverage.add(labels, np.ones(labels.shown.shape, dtype=bool), len(self._label_ids))
         ids = np.array([*self._label_ids, UNLABELLED], dtype=np.uint8)
-        Image.fromarray(ids[labels.scored]).save(self._folder / f"{stem}_pred.png")
+        Image.fromarray(ids[labels.scored]).save(f"{target}_pred.png")
+        if self._save_predictions:
+            save_label_map(self._output_dir, record, labels.shown, self._saved_classes)
+
+    def _finish(self) -> None:
+        if self._save_predictions:
+            write_legend(self._output_dir, self._saved_classes)
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         predictions = [script.getPrediction(script.args, path) for path in truth]
@@ -169,15 +221,15 @@ class CityscapesInstanceEvaluator(_CityscapesEvaluator):
     script_name = "evalInstanceLevelSemanticLabeling"
     truth_suffix = "_gtFine_instanceIds.png"
 
-    def _write(self, stem: str, output: dict[str, Any]) -> None:
+    def _write(self, target: Path, record: dict[str, Any], output: dict[str, Any]) -> None:
         instances, lines = output["instances"], []
         masks, classes = as_array(instances.pred_masks) > 0.5, as_array(instances.pred_classes).tolist()
         scores = as_array(instances.scores).tolist()
         for index, (mask, label, score) in enumerate(zip(masks, classes, scores, strict=True)):
-            name = f"{stem}_{index}.png"
-            Image.fromarray(mask.astype(np.uint8) * 255).save(self._folder / name)
+            name = f"{target.name}_{index}.png"
+            Image.fromarray(mask.astype(np.uint8) * 255).save(target.with_name(name))
             lines.append(f"{name} {self._label_ids[label]} {score}\n")
-        (self._folder / f"{stem}_pred.txt").write_text("".join(lines), encoding="utf-8")
+        target.with_name(f"{target.name}_pred.txt").write_text("".join(lines), encoding="utf-8")
 
     def _run(self, script: ModuleType, truth: list[str]) -> tuple[str, dict[str, float]]:
         script.args.gtInstancesFile = str(self._folder / "gtInstances.json")

@@ -18,8 +18,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from maskclippp.data.instance_json import InstanceFile, read_instances
 from maskclippp.evaluation.class_metric import of_class, overall
 from maskclippp.evaluation.confusion import as_array
+from maskclippp.evaluation.instance_images import InstanceImages, without_others
+from maskclippp.evaluation.instance_results import for_task, number_images, with_mask_box
 from maskclippp.evaluation.open_ap import open_average_precision
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
 from maskclippp.evaluation.similarity import check_similarity
@@ -61,7 +64,7 @@ class InstanceEvaluator(StreamingEvaluator):
             output_dir: where ``instance_evaluation.csv`` and ``coco_instances_results.json`` are written, if given.
 
         Raises:
-            UserError: the file is missing or not in COCO's format, or its categories are others.
+            UserError: the file is missing or wrong (see :func:`read_instances`), or its categories are others.
         """
         order = sorted(class_ids, key=class_ids.__getitem__)
         self._category_of = {class_ids[category]: category for category in order}
@@ -71,16 +74,18 @@ class InstanceEvaluator(StreamingEvaluator):
         self._json_file = json_file
         if not Path(json_file).is_file():
             raise UserError(f"no instance file {json_file}; instance evaluation needs it")
-        self._truth = self._read_truth(json_file)
-        self._check_categories(set(class_ids))
-        images = self._truth.dataset["images"]
-        self._stems = {image["id"]: Path(image["file_name"]).stem if "file_name" in image else "" for image in images}
-        self._by_stem = {stem: image_id for image_id, stem in self._stems.items() if stem}
+        found = read_instances(json_file)
+        self._left_out = found.left_out
+        self._check_categories({category["id"] for category in found.categories}, set(class_ids))
+        self._images = InstanceImages(found.images, str(json_file))
+        self._numbers = number_images(found)
+        self._truth = self._all_truth = self._make_truth(found)
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         self._results: list[list[Any]] = []
+        self._shown: set[int | str] = set()
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Keep the instances of some images.
@@ -96,12 +101,13 @@ class InstanceEvaluator(StreamingEvaluator):
             self._results += self._encode(output["instances"], record)
 
     def state_dict(self) -> State:
-        """All instances: [image, category, score, size, run-lengths, box]."""
-        return {"results": list(self._results)}
+        """All instances: [image, category, score, size, run-lengths, box]; and all images."""
+        return {"results": list(self._results), "shown": list(self._shown)}
 
     def add_state(self, state: State) -> None:
         """Add instances."""
         self._results += state["results"]
+        self._shown |= set(state["shown"])
 
     def score(self) -> Scores:
         """Return ``{"segm": scores}``, with ``"bbox"`` before it if there are boxes, and perhaps ``"segm_open"``.
@@ -110,10 +116,13 @@ class InstanceEvaluator(StreamingEvaluator):
         nothing was predicted.
         """
         results = self._coco_results()
+        tasks = ["bbox", "segm"] if any(any(result["bbox"]) for result in results) else ["segm"]
+        shown = {self._numbers[image_id] for image_id in self._shown}
+        self._truth = without_others(self._all_truth, shown, str(self._json_file))
         if self._output_dir:
             with atomic_write(Path(self._output_dir, "coco_instances_results.json")) as path:
-                path.write_text(json.dumps(results), encoding="utf-8")
-        tasks = ["bbox", "segm"] if any(any(result["bbox"]) for result in results) else ["segm"]
+                written = results if "bbox" in tasks else [with_mask_box(result) for result in results]
+                path.write_text(json.dumps(written), encoding="utf-8")
         scores: Scores = OrderedDict((task, self._task_scores(results, task)) for task in tasks)
         if self._similarity is not None:
             scores["segm_open"] = self._open_scores(results)
@@ -124,7 +133,7 @@ class InstanceEvaluator(StreamingEvaluator):
         if not results:
             return self._nothing(COCO_METRICS)
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(self._truth, self._truth.loadRes(for_task(results, task)), task)
+            evaluation = COCOeval(self._truth, self._truth.loadRes(for_task(results, task, self._numbers)), task)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -139,7 +148,7 @@ class InstanceEvaluator(StreamingEvaluator):
         places = [list(self._names).index(category) for category in categories]
         similarity = self._similarity[np.ix_(places, places)]
         with contextlib.redirect_stdout(io.StringIO()):
-            found = self._truth.loadRes(for_task(results, "segm"))
+            found = self._truth.loadRes(for_task(results, "segm", self._numbers))
         precision = open_average_precision(self._truth, found, categories, similarity)
         parts = {"AP": precision, "AP50": precision[0], "AP75": precision[5]}
         scores = {name: self._percent(_mean(part)) for name, part in parts.items()}
@@ -157,6 +166,7 @@ class InstanceEvaluator(StreamingEvaluator):
         return dict.fromkeys((*metrics, *(of_class("AP", name) for name in self._names.values())), float("nan"))
 
     def _report(self, scores: Scores) -> None:
+        self._say_what_is_not_covered()
         names = list(self._names.values())
         columns = {}
         for task, values in scores.items():
@@ -170,8 +180,21 @@ class InstanceEvaluator(StreamingEvaluator):
             log_class_tables(logger, names, columns, None)
             write_class_csv(self._output_dir, "instance_evaluation", names, columns)
 
+    def _say_what_is_not_covered(self) -> None:
+        if self._left_out:
+            logger.warning("instance evaluation: %s: %s", self._json_file, self._left_out)
+        annotations = self._truth.dataset["annotations"]
+        if not annotations:
+            logger.warning("instance evaluation: %s has no annotations; no score is defined", self._json_file)
+        drawn = [entry["segmentation"] for entry in annotations if isinstance(entry["segmentation"], dict)]
+        empty = int((coco_mask.area(drawn) == 0).sum()) if drawn else 0
+        if empty:
+            message = "instance evaluation: %d of %d true masks have no pixel; no mask can match them"
+            logger.warning(message, empty, len(annotations))
+
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
-        image_id = self._image_id(record)
+        image_id = self._images.find(record)
+        self._shown.add(image_id)
         if not len(instances):
             return []
         masks = as_array(instances.pred_masks) > 0.5
@@ -192,15 +215,6 @@ class InstanceEvaluator(StreamingEvaluator):
             for label, score, run, box in zip(classes, scores, runs, boxes.tolist(), strict=True)
         ]
 
-    def _image_id(self, record: dict[str, Any]) -> int | str:
-        image_id, stem = record.get("image_id"), Path(record["file_name"]).stem
-        # Panoptic and instance files of a dataset may number its images differently: then the name tells.
-        if self._stems.get(image_id) not in ("", stem) and stem in self._by_stem:
-            return self._by_stem[stem]
-        if image_id not in self._stems:
-            raise UserError(f"{record['file_name']}: {self._json_file} has no such image; make the two files together")
-        return image_id
-
     def _coco_results(self) -> list[dict[str, Any]]:
         """What was kept, in COCO's format; in an order that does not depend on how the images were shared."""
         kept = sorted(self._results, key=lambda result: str(result[0]))
@@ -215,18 +229,15 @@ class InstanceEvaluator(StreamingEvaluator):
             for image_id, category, score, size, counts, box in kept
         ]
 
-    def _read_truth(self, json_file: str | Path) -> Any:
-        """Return the ground truth; its ``dataset`` is the content of the file."""
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                truth = COCO(str(json_file))
-            _ = truth.dataset["images"], truth.dataset["annotations"], truth.dataset["categories"]
-        except (KeyError, TypeError, AssertionError, ValueError) as error:
-            raise UserError(f"{json_file}: not a COCO instance file: {error!r}") from error
+    def _make_truth(self, found: InstanceFile) -> Any:
+        """Return the ground truth, images numbered, as the protocol's package wants it."""
+        truth = COCO()
+        truth.dataset = {"images": found.images, "annotations": found.annotations, "categories": found.categories}
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth.createIndex()
         return truth
 
-    def _check_categories(self, expected: set[int]) -> None:
-        found = {category["id"] for category in self._truth.dataset["categories"]}
+    def _check_categories(self, found: set[int], expected: set[int]) -> None:
         if found != expected:
             odd = ", ".join(map(str, sorted(found ^ expected)[:5]))
             raise UserError(
@@ -238,12 +249,6 @@ class InstanceEvaluator(StreamingEvaluator):
     def _percent(value: float) -> float:
         """Negative is undefined."""
         return 100 * float(value) if value >= 0 else float("nan")
-
-
-def for_task(results: list[dict[str, Any]], task: str) -> list[dict[str, Any]]:
-    """Return results for one task: with a box present, masks would be sorted into sizes by the area of the box."""
-    unused = "bbox" if task == "segm" else "segmentation"
-    return [{key: value for key, value in result.items() if key != unused} for result in results]
 
 
 def _mean(precision: np.ndarray) -> float:

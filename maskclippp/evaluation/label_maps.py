@@ -55,16 +55,6 @@ def predicted_labels(output: dict[str, Any], num_classes: int, *, where: str = "
     return PredictedLabels(shown if void else labels, shown, void)
 
 
-def saved_void(num_classes: int, ignore_label: int) -> tuple[int, type[np.unsignedinteger]]:
-    """Return the value of pixels without a class in saved label maps, and the type of these.
-
-    It is the ignored value of the dataset, unless that one is a class or does not fit: then the largest of the type.
-    """
-    dtype = np.uint8 if num_classes < 256 and ignore_label < 256 else np.uint16
-    limit = int(np.iinfo(dtype).max)
-    return (ignore_label if num_classes <= ignore_label <= limit else limit), dtype
-
-
 class CoverageCounter:
     """Counts the pixels under no mask, for the line that says what they were scored as."""
 

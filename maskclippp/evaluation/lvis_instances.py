@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.evaluation.instance import InstanceEvaluator, for_task
+from maskclippp.data.instance_json import InstanceFile
+from maskclippp.evaluation.instance import InstanceEvaluator
+from maskclippp.evaluation.instance_results import for_task
 from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.utils.errors import UserError
 
@@ -48,7 +51,7 @@ class LVISEvaluator(InstanceEvaluator):
             return self._nothing(LVIS_METRICS)
         lvis, lvis_eval = require("lvis", _PACKAGE, INSTALL), require("lvis.eval", _PACKAGE, INSTALL)
         logging.getLogger("lvis").setLevel(logging.ERROR)
-        found = lvis.LVISResults(self._truth, for_task(results, task), max_dets=self._max_detections)
+        found = lvis.LVISResults(self._truth, for_task(results, task, self._numbers), max_dets=self._max_detections)
         evaluation = lvis.LVISEval(self._truth, found, task)
         with earlier_numpy(lvis_eval):
             evaluation.run()
@@ -56,10 +59,37 @@ class LVISEvaluator(InstanceEvaluator):
         scores = {name: self._percent(values[name]) for name in LVIS_METRICS}
         return scores | self._class_scores(evaluation.params.cat_ids, evaluation.eval["precision"][:, :, :, 0])
 
-    def _read_truth(self, json_file: str | Path) -> Any:
+    def _make_truth(self, found: InstanceFile) -> Any:
         lvis = require("lvis", _PACKAGE, INSTALL)
         logging.getLogger("lvis").setLevel(logging.ERROR)
-        try:
-            return lvis.LVIS(str(json_file))
-        except (KeyError, TypeError, AssertionError, ValueError) as error:
-            raise UserError(f"{json_file}: not an LVIS file: {error!r}") from error
+        self._check_federation(found)
+        content = {"images": found.images, "annotations": found.annotations, "categories": found.categories}
+
+        class Truth(lvis.LVIS):
+            """Ground truth that was read before."""
+
+            def _load_json(self, path: str) -> dict[str, Any]:
+                return content
+
+        return Truth(str(self._json_file))
+
+    def _check_federation(self, found: InstanceFile) -> None:
+        """Check what LVIS files have beyond COCO's.
+
+        Raises:
+            UserError: an image without its lists of negative and not exhaustive categories, or a category without its
+                frequency.
+        """
+        known = {category["id"] for category in found.categories}
+        for category in found.categories:
+            if category.get("frequency") not in ("r", "c", "f"):
+                frequency = f"its 'frequency' is {category.get('frequency')!r}"
+                raise UserError(f"{self._json_file}, category {category['id']}: {frequency}; expected 'r', 'c' or 'f'")
+        for index, image in enumerate(found.images):
+            for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+                ids = image.get(key)
+                if not isinstance(ids, list) or not all(type(each) is int and each in known for each in ids):
+                    raise UserError(
+                        f"{self._json_file}, images[{index}]: its '{key}' is {reprlib.repr(ids)}; expected a list of "
+                        "category ids, which LVIS evaluation needs"
+                    )

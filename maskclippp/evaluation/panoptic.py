@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -10,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tabulate import tabulate
 
 from maskclippp.data.annotations import read_panoptic_ids
 from maskclippp.data.coverage import log_coverage
+from maskclippp.data.panoptic_segments import small_area
 from maskclippp.evaluation.class_metric import of_class
 from maskclippp.evaluation.confusion import as_array
-from maskclippp.evaluation.panoptic_matching import PanopticCounts, match_segments, mean_quality
+from maskclippp.evaluation.panoptic_areas import AreaCounts
+from maskclippp.evaluation.panoptic_matching import ImageMatches, PanopticCounts, match_segments, mean_quality
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
 from maskclippp.evaluation.report import write_class_csv, write_results
+from maskclippp.evaluation.saved_segments import save_annotations, save_segments, saved_categories
 from maskclippp.evaluation.similarity import check_similarity
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.evaluation.worst import WorstCases
 from maskclippp.utils.errors import UserError
-from maskclippp.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class PanopticEvaluator(StreamingEvaluator):
         similarity: np.ndarray | None = None,
         pictures: int = 0,
         save_predictions: bool = False,
+        strict_areas: bool = False,
         output_dir: str | None = None,
     ) -> None:
         """Take plain parts.
@@ -56,13 +57,15 @@ class PanopticEvaluator(StreamingEvaluator):
             dataset_ids: id of each class in the files that are written; by default the contiguous ones.
             similarity: (K, K); adds the task ``panoptic_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest quality.
-            save_predictions: write ``panoptic_predictions/<stem>.png`` and ``predictions.json`` in COCO's format.
+            save_predictions: write panoptic PNGs and ``predictions.json``, see :func:`save_segments`.
+            strict_areas: refuse segments whose "area" is smaller than their pixels; else those are counted.
             output_dir: where ``panoptic_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
         self._things = set(thing_ids)
         self._dataset_ids = list(dataset_ids) if dataset_ids is not None else list(range(len(self._class_names)))
         self._similarity = check_similarity(similarity, len(self._class_names))
+        self._strict_areas = strict_areas
         self._output_dir = output_dir
         self._pictures = pictures if output_dir else 0
         self._save_predictions = save_predictions and output_dir is not None
@@ -72,6 +75,7 @@ class PanopticEvaluator(StreamingEvaluator):
         """Forget all images."""
         self._counts = PanopticCounts(len(self._class_names))
         self._pixels = np.zeros(2, dtype=np.int64)  # of no segment, all
+        self._areas = AreaCounts()
         self._worst = WorstCases(self._pictures)
         self._predictions: list[dict[str, Any]] = []
 
@@ -105,17 +109,19 @@ class PanopticEvaluator(StreamingEvaluator):
             matches = match_segments(gt_ids, truth, ids, segments, where=path)
             self._counts.add(matches)
             self._pixels += (np.count_nonzero(gt_ids == 0), gt_ids.size)
+            self._note_areas(matches, truth, path)
             if self._worst:
                 maps = (self._class_map(gt_ids, truth), self._class_map(ids, segments))
                 self._worst.offer(matches.quality, record["file_name"], *maps)
             if self._save_predictions:
-                self._save(ids, segments, record)
+                self._predictions.append(save_segments(self._output_dir, record, ids, segments, self._dataset_ids))
 
     def state_dict(self) -> State:
         """Counts, worst cases, and the segments to be written."""
         return {
             "counts": self._counts.state_dict(),
             "pixels": self._pixels.tolist(),
+            "areas": self._areas.state_dict(),
             "worst": self._worst.state_dict(),
             "predictions": list(self._predictions),
         }
@@ -124,6 +130,7 @@ class PanopticEvaluator(StreamingEvaluator):
         """Add counts, worst cases, segments."""
         self._counts.add_state(state["counts"])
         self._pixels += state["pixels"]
+        self._areas.add_state(state["areas"])
         self._worst.add_state(state["worst"])
         self._predictions += state["predictions"]
 
@@ -150,10 +157,12 @@ class PanopticEvaluator(StreamingEvaluator):
             for key in _METRICS
         }
         write_class_csv(self._output_dir, "panoptic_seg_evaluation", self._class_names, columns)
+        self._areas.report(logger, tell_large=self._strict_areas)
         for task, scores in results.items():
             write_results(self._output_dir, f"{task}_evaluation", scores)
         if self._save_predictions:
-            self._write_predictions()
+            categories = saved_categories(self._class_names, self._dataset_ids, self._things)
+            save_annotations(self._output_dir, self._predictions, categories)
         if self._pictures:
             draw_confusion(Path(self._output_dir, "panoptic_seg_confusion.png"), self.confusion, self._class_names)
             draw_gallery(Path(self._output_dir, "panoptic_seg_worst.png"), self._worst, self._class_names, "PQ")
@@ -177,6 +186,12 @@ class PanopticEvaluator(StreamingEvaluator):
                 scores[of_class(key, name)] = 100 * float(qualities[index, column]) if known else float("nan")
         return scores
 
+    def _note_areas(self, matches: ImageMatches, truth: Sequence[dict[str, Any]], path: str) -> None:
+        if matches.small and self._strict_areas:
+            place = matches.small[0]
+            raise small_area(truth[place], matches.pixels[place], path)
+        self._areas.add(matches, truth, path)
+
     def _check_classes(self, segments: Sequence[dict[str, Any]], path: str) -> None:
         for segment in segments:
             if not 0 <= segment["category_id"] < len(self._class_names):
@@ -192,19 +207,3 @@ class PanopticEvaluator(StreamingEvaluator):
             if segment["id"] < len(table):
                 table[segment["id"]] = segment["category_id"]
         return table[ids]
-
-    def _save(self, ids: np.ndarray, segments: Sequence[dict[str, Any]], record: dict[str, Any]) -> None:
-        name = f"{Path(record['file_name']).stem}.png"
-        channels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
-        with atomic_write(Path(self._output_dir, "panoptic_predictions", name)) as path:
-            Image.fromarray(channels).save(path)
-        segments_info = [
-            {"id": int(segment["id"]), "category_id": self._dataset_ids[segment["category_id"]]} for segment in segments
-        ]
-        image_id = record.get("image_id", Path(name).stem)
-        self._predictions.append({"image_id": image_id, "file_name": name, "segments_info": segments_info})
-
-    def _write_predictions(self) -> None:
-        annotations = sorted(self._predictions, key=lambda annotation: annotation["file_name"])
-        with atomic_write(Path(self._output_dir, "predictions.json")) as path:
-            path.write_text(json.dumps({"annotations": annotations}) + "\n", encoding="utf-8")

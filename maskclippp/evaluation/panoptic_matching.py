@@ -4,7 +4,7 @@ The rules are those of the COCO panoptic API:
 
 * A true segment g (not a crowd) and a predicted one p match if they have the same class and
   ``IoU = inter / (area_p + area_g - inter - void_p) > 0.5``, where void_p is the part of p on unlabelled pixels (id 0)
-  and area_g is what the annotation says. No segment can have two matches.
+  and area_g is what the annotation says, but never less than the pixels of g. No segment can have two matches.
 * A true segment without a match is a false negative, unless it is a crowd.
 * A prediction without a match is a false positive, unless more than half of it lies on void and on the crowd segment
   of its own class (the last one, if there are several).
@@ -16,12 +16,13 @@ negative; with similarities (:mod:`maskclippp.evaluation.similarity`) they count
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from maskclippp.data.annotations import places_of_ids
+from maskclippp.data.panoptic_segments import segment_areas
 from maskclippp.evaluation.streaming import UNIT, State, to_units
 from maskclippp.utils.errors import UserError
 
@@ -35,11 +36,16 @@ class ImageMatches:
             segments with IoU > 0.5; those with equal classes are the matches.
         missed: classes of true segments without a partner.
         false_alarms: classes of predictions without a partner, except those on void and crowd.
+        pixels: of each true segment.
+        small, large: places of true segments whose annotated area contradicts that, see :func:`segment_areas`.
     """
 
     pairs: list[tuple[int, int, float, bool]]
     missed: list[int]
     false_alarms: list[int]
+    pixels: list[int] = field(default_factory=list)
+    small: list[int] = field(default_factory=list)
+    large: list[int] = field(default_factory=list)
 
     @property
     def quality(self) -> float:
@@ -82,8 +88,7 @@ def match_segments(
 
     void, overlap, pred_area = pixels[0], pixels[1:-1], pixels.sum(axis=0)
     own_pixels = np.bincount(rows, minlength=len(true_ids) + 2)[1:-1]
-    areas = [segment.get("area", own_pixels[index]) for index, segment in enumerate(gt_segments)]
-    gt_area = np.array(areas, dtype=np.int64)
+    gt_area, small, large = segment_areas(gt_segments, own_pixels)
     gt_class = np.array([segment["category_id"] for segment in gt_segments], dtype=np.int64)
     pred_class = np.array([segment["category_id"] for segment in pred_segments], dtype=np.int64)
     crowd = np.array([bool(segment.get("iscrowd", 0)) for segment in gt_segments], dtype=bool)
@@ -92,8 +97,7 @@ def match_segments(
     iou = overlap / np.maximum(union, 1)
     candidates = (iou > 0.5) & ~crowd[:, None]
     same = candidates & (gt_class[:, None] == pred_class)
-    # Areas that contradict the pixels could give a segment two partners; then the one of its class is meant.
-    others = candidates & ~same & ~same.any(axis=1)[:, None] & ~same.any(axis=0)
+    others = candidates & ~same
 
     forgiven = void.copy()
     crowd_of_class = {gt_class[index]: index for index in np.flatnonzero(crowd)}
@@ -109,6 +113,9 @@ def match_segments(
         ],
         missed=gt_class[~partnered.any(axis=1) & ~crowd].tolist(),
         false_alarms=pred_class[~partnered.any(axis=0) & counts_as_wrong].tolist(),
+        pixels=own_pixels.tolist(),
+        small=small,
+        large=large,
     )
 
 

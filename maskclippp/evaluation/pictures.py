@@ -70,7 +70,7 @@ def draw_gallery(path: str | Path, cases: Iterable[WorstCase], class_names: Sequ
         truth, prediction = read_classes(case.truth), read_classes(case.prediction)
         wrong = (truth != prediction) & (truth != num_classes)
         titles = (
-            f"{Path(case.file_name).name}\n{score_name} {100 * case.score:.1f}",
+            f"{'/'.join(Path(case.file_name).parts[-2:])}\n{score_name} {100 * case.score:.1f}",
             f"ground truth\n{_largest(truth, class_names)}",
             f"prediction\n{_largest(prediction, class_names)}",
             f"wrong (white): {100 * wrong.sum() / max((truth != num_classes).sum(), 1):.1f} % of labelled pixels\n",

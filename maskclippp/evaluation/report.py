@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from tabulate import tabulate
 
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.utils.files import atomic_write
+from maskclippp.utils.torch_files import save_torch
 
 _COLUMNS = 6
 
@@ -24,7 +24,7 @@ def write_results(folder: str | Path | None, stem: str, results: Mapping[str, fl
     if not folder:
         return
     with atomic_write(Path(folder) / f"{stem}.pth") as path:
-        torch.save({str(key): value for key, value in results.items()}, path)
+        save_torch({str(key): value for key, value in results.items()}, path)
     with atomic_write(Path(folder) / f"{stem}.json") as path:
         values = {key: None if math.isnan(value) else value for key, value in results.items()}
         path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

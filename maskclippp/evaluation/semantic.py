@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from maskclippp.data.annotations import read_label_map
 from maskclippp.data.coverage import log_coverage
@@ -24,14 +23,14 @@ from maskclippp.evaluation.confusion import (
     ratio,
     seen_unseen_means,
 )
-from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels, saved_void
+from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
 from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
 from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
+from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
 from maskclippp.evaluation.similarity import check_similarity
 from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
 from maskclippp.evaluation.worst import WorstCases
 from maskclippp.utils.errors import UserError
-from maskclippp.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +112,7 @@ class SemSegEvaluator(StreamingEvaluator):
         similarity: np.ndarray | None = None,
         pictures: int = 0,
         save_predictions: bool = False,
+        colors: Sequence[tuple[int, int, int]] | None = None,
         output_dir: str | None = None,
     ) -> None:
         """Take plain parts.
@@ -123,8 +123,8 @@ class SemSegEvaluator(StreamingEvaluator):
             boundary: also score boundaries; never done for 255 and more classes.
             similarity: (K, K); adds the task ``sem_seg_open``, in which near misses count in part.
             pictures: draw the confusion of classes, and so many of the images with the lowest mIoU.
-            save_predictions: write every label map to ``sem_seg_predictions/<picture's stem>.png``; pixels under no
-                mask have the ignored value there, or the largest of the file's type if that one is a class.
+            save_predictions: write every label map, see :func:`save_label_map`.
+            colors: of the K classes in these; by default generated ones.
             output_dir: where ``sem_seg_evaluation.{pth,json,csv}`` and all else is written, if given.
         """
         self._class_names = list(class_names)
@@ -134,6 +134,8 @@ class SemSegEvaluator(StreamingEvaluator):
         self._output_dir = output_dir
         self._pictures = pictures if output_dir else 0
         self._save_predictions = save_predictions and output_dir is not None
+        unlabelled = unlabelled_value(len(self._class_names), self._ignore_label)
+        self._saved_classes = saved_classes(self._class_names, unlabelled, colors)
         self.reset()
 
     @property
@@ -180,7 +182,7 @@ class SemSegEvaluator(StreamingEvaluator):
             if self._worst:
                 self._worst.offer(_image_miou(pred, gt, num_classes), record["file_name"], gt, labels.shown)
             if self._save_predictions:
-                self._save(labels.shown, record["file_name"])
+                save_label_map(self._output_dir, record, labels.shown, self._saved_classes)
 
     def state_dict(self) -> State:
         """Counts, worst cases, and which classes are seen."""
@@ -206,7 +208,7 @@ class SemSegEvaluator(StreamingEvaluator):
     def score(self) -> Scores:
         """Return ``{"sem_seg": scores}`` and perhaps ``"sem_seg_open"``, see :func:`semantic_scores`.
 
-        If there are void predictions, "uncovered" is the percentage of the labelled pixels under no mask.
+        If pixels under no mask are void predictions, "uncovered" is their percentage of the labelled ones.
 
         Raises:
             UserError: there was no image.
@@ -217,7 +219,7 @@ class SemSegEvaluator(StreamingEvaluator):
         seen = None if self._seen is None else self._seen.numpy()
         edges = None if self._edges is None else self._edges.matrix
         results: Scores = OrderedDict(sem_seg=semantic_scores(confusion, names, seen, edges))
-        if self._coverage.is_void and self._coverage.uncovered:
+        if self._coverage.is_void:
             results["sem_seg"]["uncovered"] = self._coverage.percent
         if self._similarity is not None:
             results["sem_seg_open"] = semantic_scores(confusion, names, seen, similarity=self._similarity)
@@ -240,15 +242,11 @@ class SemSegEvaluator(StreamingEvaluator):
         log_class_tables(logger, names, {key: columns[key] for key in ("IoU", "ACC")}, seen)
         columns["pixels"] = confusion[:, :-1].sum(axis=0)
         write_class_csv(self._output_dir, "sem_seg_evaluation", names, columns, seen)
+        if self._save_predictions:
+            write_legend(self._output_dir, self._saved_classes)
         if self._pictures:
             draw_confusion(Path(self._output_dir, "sem_seg_confusion.png"), confusion, names)
             draw_gallery(Path(self._output_dir, "sem_seg_worst.png"), self._worst, names, "mIoU")
-
-    def _save(self, shown: np.ndarray, file_name: str) -> None:
-        unlabelled, dtype = saved_void(len(self._class_names), self._ignore_label)
-        pred = np.where(shown == len(self._class_names), unlabelled, shown)
-        with atomic_write(Path(self._output_dir, "sem_seg_predictions", f"{Path(file_name).stem}.png")) as path:
-            Image.fromarray(pred.astype(dtype)).save(path)
 
 
 def _image_miou(pred: np.ndarray, gt: np.ndarray, num_classes: int) -> float:

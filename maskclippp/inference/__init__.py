@@ -13,6 +13,7 @@ from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
 from .semantic import class_probabilities, semantic_labels, semantic_scores
 from .tasks import TaskInference, output_size
+from .transformers_rules import oneformer_instances, transformers_instances, transformers_panoptic
 
 __all__ = [
     "TaskInference",
@@ -24,10 +25,13 @@ __all__ = [
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
+    "oneformer_instances",
     "output_size",
     "panoptic_inference",
     "semantic_labels",
     "semantic_scores",
     "train_to_test_lookup",
+    "transformers_instances",
+    "transformers_panoptic",
     "uncovered_pixels",
 ]

@@ -33,21 +33,34 @@ def instance_inference(
         inside) and pred_classes, in order of decreasing class probability.
     """
     masks = ResampledMasks.of(masks)
+    scores, labels, mask_index = best_pairs(logits, num_classes, top_k, thing_ids)
+    used, position = mask_index.unique(return_inverse=True)
+    solid, quality = binary_masks(masks[used])
+    return make_instances(solid[position], scores * quality[position], labels, with_boxes)
+
+
+def best_pairs(
+    logits: Tensor, num_classes: int, top_k: int, thing_ids: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return class probability, class and mask index of the ``top_k`` best pairs; of :func:`instance_inference`."""
     probs = logits.softmax(dim=-1)[:, :num_classes]
     scores, pairs = probs.flatten().topk(min(top_k, probs.numel()))
     mask_index, labels = pairs.div(num_classes, rounding_mode="floor"), pairs % num_classes
     if thing_ids is not None:
         kept = torch.isin(labels, thing_ids)
         scores, labels, mask_index = scores[kept], labels[kept], mask_index[kept]
-    used, position = mask_index.unique(return_inverse=True)
-    solid, quality = binary_masks(masks[used])
-    result = Instances(masks.size)
-    result.pred_masks = solid[position]
+    return scores, labels, mask_index
+
+
+def make_instances(masks: Tensor, scores: Tensor, labels: Tensor, with_boxes: bool) -> Instances:
+    """Put N instances together: masks (N, H, W) bool, scores (N,), classes (N,); boxes of the masks, or zeros."""
+    result = Instances(tuple(masks.shape[-2:]))
+    result.pred_masks = masks
     if with_boxes:
-        result.pred_boxes = BitMasks(result.pred_masks).get_bounding_boxes()
+        result.pred_boxes = BitMasks(masks).get_bounding_boxes()
     else:
-        result.pred_boxes = Boxes(torch.zeros((len(position), 4), device=masks.device))
-    result.scores = scores * quality[position]
+        result.pred_boxes = Boxes(torch.zeros((len(masks), 4), device=masks.device))
+    result.scores = scores
     result.pred_classes = labels
     return result
 

@@ -58,14 +58,24 @@ def panoptic_inference(
         segmentation[tile.rows, tile.columns] = torch.where(visible, owner + 1, 0).int()
     # The published rule compares pixels won, not pixels kept, with the area of the mask.
     stands = (overlap > 0) & (won / area.clamp(min=1) >= overlap_threshold)
-    segment_of_mask, segments = _number_segments(stands.tolist(), labels.tolist(), set(thing_ids))
+    segment_of_mask, segments = number_segments(stands.tolist(), labels.tolist(), set(thing_ids))
     lookup = torch.tensor([0, *segment_of_mask], dtype=torch.int32, device=masks.device)
     return lookup[segmentation.long()], segments
 
 
-def _number_segments(
+def number_segments(
     stands: list[bool], labels: list[int], thing_ids: set[int]
 ) -> tuple[list[int], list[dict[str, Any]]]:
+    """Number the segments that stand from 1, those of one stuff class together.
+
+    Args:
+        stands: which of Q masks become segments.
+        labels: their Q classes.
+        thing_ids: classes whose segments stay apart.
+
+    Returns:
+        The segment of each mask, 0 for none, and the segments' {"id", "isthing", "category_id"}.
+    """
     segment_of_mask, segments, stuff = [], [], {}
     for accepted, label in zip(stands, labels, strict=True):
         is_thing = label in thing_ids

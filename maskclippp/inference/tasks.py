@@ -23,8 +23,14 @@ from .coverage import uncovered_pixels
 from .instance import binary_masks, instance_inference
 from .panoptic import panoptic_inference
 from .semantic import class_probabilities, semantic_labels, semantic_scores
+from .transformers_rules import oneformer_instances, transformers_instances, transformers_panoptic
 
 UNCOVERED = ("auto", "void", "argmax")
+_INSTANCES = {
+    "published": instance_inference,
+    "transformers": transformers_instances,
+    "transformers_oneformer": oneformer_instances,
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class TaskInference:
             return overlapping | self.label_map([prediction.resize(size)], len(prepared))
         rules = self._rules(prediction.rules)
         if self.segmentor_only:
-            solid, _ = binary_masks(prediction.masks.resize(size))
+            solid, _ = binary_masks(prediction.resize(size).masks)
             return {"pred_masks": solid, "uncovered_is_void": rules.uncovered_is_void}
         if self.mask_accuracy:
             return overlapping | self._mask_classes(prediction.logits, prepared.seen.to(prediction.logits.device))
@@ -163,26 +169,28 @@ class TaskInference:
         result: dict[str, Any] = {}
         if self.semantic:
             result |= self.label_map([prediction], num_classes)
+        rules, thresholds = prediction.rules.postprocessing, self._thresholds
         if self.panoptic:
-            result["panoptic_seg"] = panoptic_inference(
-                logits,
-                masks,
-                num_classes=num_classes,
-                thing_ids=things,
-                object_threshold=self.object_threshold,
-                overlap_threshold=self.overlap_threshold,
-            )
+            panoptic = panoptic_inference if rules == "published" else transformers_panoptic
+            options = {"num_classes": num_classes, "thing_ids": things}
+            result["panoptic_seg"] = panoptic(logits, masks, **options, **thresholds)
         if self.instance:
+            instances, more = _INSTANCES[rules], thresholds if rules == "transformers_oneformer" else {}
             only_things = self.panoptic or len(things) > 0
-            result["instances"] = instance_inference(
+            result["instances"] = instances(
                 logits,
                 masks,
                 num_classes=num_classes,
                 top_k=self.top_k,
                 thing_ids=torch.tensor(things, dtype=torch.long, device=logits.device) if only_things else None,
                 with_boxes=self.with_boxes,
+                **more,
             )
         return result
+
+    @property
+    def _thresholds(self) -> dict[str, float]:
+        return {"object_threshold": self.object_threshold, "overlap_threshold": self.overlap_threshold}
 
     def _rules(self, rules: MaskRules) -> MaskRules:
         """The rules of masks, but for what is chosen about pixels under none."""

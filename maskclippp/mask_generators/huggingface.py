@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import PurePath
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import configurable
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..structures import ClosedClasses, MaskSet, ResampledMasks
+from ..structures import ClosedClasses, MaskRules, MaskSet, ResampledMasks
 from ..utils.errors import UserError
 from ..utils.paths import resolve
+from ..utils.shadowing import hide_data_folder
 from ..utils.weights import weights_are_skipped
 from .base import GeneratorInput, MaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
 
 KINDS = ("mask2former", "maskformer", "oneformer")
 """Model types, as their configs state them."""
+MASK2FORMER_GRID = (384, 384)
+"""To this size transformers resizes the mask logits of a Mask2Former, whatever the picture."""
 TASK = "the task is panoptic"
 """What a OneFormer is told to do."""
 _FILLERS = ("merged", "other", "stuff")
@@ -31,7 +37,10 @@ class HuggingFaceSegmentor(MaskGenerator):
     """Masks, and logits over the labels of the model, by a MaskFormer, Mask2Former or OneFormer.
 
     Pictures go through one by one, prepared by the model's own image processor (size, mean, deviation). Models are read
-    from safetensors only, and code that comes with a model is never run.
+    from safetensors only, and code that comes with a model is never run. Results are those of transformers' own
+    post-processing; but where a processor pads, the padding is cut off first.
+
+    A model whose name says "instance" finds objects only: where none of its masks reaches a half, there is none.
 
     Args:
         pretrained: folder of a model, or its name on the Hugging Face hub.
@@ -52,6 +61,13 @@ class HuggingFaceSegmentor(MaskGenerator):
             )
         self.model, self.processor, task = _load(resolve(pretrained))
         self.register_buffer("task", task, persistent=False)
+        self.kind = self.model.config.model_type
+        only_objects = "instance" in PurePath(pretrained).name.lower()
+        self.rules = MaskRules(
+            solid=only_objects,
+            uncovered_is_void=only_objects,
+            postprocessing="transformers_oneformer" if self.kind == "oneformer" else "transformers",
+        )
         labels = self.model.config.id2label
         self.classes = ClosedClasses(len(labels), tuple(names_of(labels[index]) for index in range(len(labels))))
         self.requires_grad_(False).eval()
@@ -78,10 +94,16 @@ class HuggingFaceSegmentor(MaskGenerator):
         pixels = inputs["pixel_values"].to(image.device)  # (1, 3, h, w)
         task = {} if self.task is None else {"task_inputs": self.task}
         found = self.model(pixel_values=pixels, **task)
-        masks = ResampledMasks.of(found.masks_queries_logits[0].float().sigmoid()).resize(tuple(pixels.shape[-2:]))
-        if "pixel_mask" in inputs:  # some processors pad to a fixed size, right and below
-            inside = inputs["pixel_mask"][0].bool()
-            masks = masks.crop((int(inside.any(1).sum()), int(inside.any(0).sum())))
+        mask_logits = found.masks_queries_logits[0].float()
+        if self.kind == "mask2former":
+            mask_logits = F.interpolate(mask_logits[None], MASK2FORMER_GRID, mode="bilinear")[0]
+        own = mask_logits if self.kind == "oneformer" else None
+        masks = replace(ResampledMasks.of(mask_logits.sigmoid()), direct=True, logits=own)
+        padded = tuple(pixels.shape[-2:])
+        inside = inputs["pixel_mask"][0].bool() if "pixel_mask" in inputs else torch.ones(padded, dtype=torch.bool)
+        unpadded = int(inside.any(1).sum()), int(inside.any(0).sum())
+        if unpadded != padded:  # some processors pad to a fixed size, right and below
+            masks = masks.resize(padded).crop(unpadded)
         return masks.resize(size), found.class_queries_logits[0].float()
 
 
@@ -98,6 +120,7 @@ def names_of(label: str) -> tuple[str, ...]:
 
 def _load(name: str) -> tuple[torch.nn.Module, Any, Tensor | None]:
     """Return model, image processor and, for a OneFormer, the tokens of its task (1, length)."""
+    hide_data_folder()
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForUniversalSegmentation, AutoTokenizer
 
     safe = {"trust_remote_code": False}

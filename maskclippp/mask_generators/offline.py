@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.config import configurable
 
 from ..data.mask_files import MaskTable, read_masks
+from ..data.names import output_of, own_names
 from ..structures import MaskRules
 from ..utils.errors import UserError
 from ..utils.paths import resolve
@@ -20,7 +21,10 @@ from .build import MASK_GENERATOR_REGISTRY
 
 @MASK_GENERATOR_REGISTRY.register()
 class OfflineSegmentor(FileMaskGenerator):
-    """Reads ``<folder>/<image stem><suffix>`` for each image, or one file for all.
+    """Reads ``<folder>/<image><suffix>`` for each image, or one file for all.
+
+    An image is called by its path below the folder of images, with or without its suffix, or by a last part of that
+    path (``0001`` for ``seq1/0001.jpg``), if it fits no other image of the dataset.
 
     The formats are those of :func:`maskclippp.data.mask_files.read_masks` and
     :class:`maskclippp.data.mask_files.MaskTable`.
@@ -61,7 +65,10 @@ class OfflineSegmentor(FileMaskGenerator):
         """Return the masks of one record; an empty list is an image without masks."""
         if os.path.isfile(self.source):
             return self.table.masks(record)
-        path = self.source / f"{Path(record['file_name']).stem}{self.suffix}"
-        if not os.path.isfile(path):
-            raise UserError(f"{record['file_name']}: its masks {path} are missing; write them there first")
+        names = own_names(record)
+        paths = [self.source / f"{name}{self.suffix}" for name in names]
+        path = next((path for path in paths if os.path.isfile(path)), None)
+        if path is None:
+            wanted = self.source / f"{output_of(names)}{self.suffix}"
+            raise UserError(f"{record['file_name']}: its masks {wanted} are missing; write them there first")
         return read_masks(path, size_hw=(record["height"], record["width"]))

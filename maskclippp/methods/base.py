@@ -51,6 +51,14 @@ class Method(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model is."""
 
+    def random_parts(self, *, only_masks: bool) -> tuple[str, ...]:
+        """Return beginnings of the state-dict names of what is random until it is trained, and counts in evaluation.
+
+        Args:
+            only_masks: of masks without classes.
+        """
+        return ()
+
     def adapt_checkpoint(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Bring the weights of a file, by name, to the names of this model."""
         return weights

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskclippp.data.datasets import get_metadata, ignore_label_of
-from maskclippp.data.vocabularies import seen_classes, spelling_notes, split_synonyms
+from maskclippp.data.datasets import ignore_label_of
+from maskclippp.data.datasets.configured import train_metadata
+from maskclippp.data.vocabularies import seen_ignoring_case, spelling_notes, split_synonyms
 from maskclippp.structures import ParameterRule
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.logging import log_once
@@ -43,9 +44,7 @@ def train_names(cfg: Any) -> Names:
     Raises:
         UserError: there is none.
     """
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty; name the training dataset there (evaluation too needs its classes)")
-    return class_names(get_metadata(cfg.DATASETS.TRAIN[0]))
+    return class_names(train_metadata(cfg))
 
 
 def common_vocabulary(metadata: Any, trained: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def common_vocabulary(metadata: Any, trained: Sequence[Sequence[str]]) -> dict[s
     """
     name, names = dataset_name(metadata), class_names(metadata)
     entries, train_entries = ([",".join(each) for each in some] for some in (names, trained))
-    seen = seen_classes(entries, train_entries)
+    seen = seen_ignoring_case(entries, train_entries)
     log_once(logger, logging.INFO, f"{name}: {sum(seen)} of {len(seen)} classes are seen in training")
     for note in spelling_notes(entries, train_entries):
         log_once(logger, logging.WARNING, f"{name}: {note}")

@@ -121,6 +121,10 @@ class Mask2Former(Method):
         """Where the model is."""
         return self.pixel_mean.device
 
+    def random_parts(self, *, only_masks: bool) -> tuple[str, ...]:
+        """The head."""
+        return ("sem_seg_head.",)
+
     @property
     def finds_unused_parameters(self) -> bool:
         """Without losses of all layers, their heads have none."""

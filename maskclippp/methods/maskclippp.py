@@ -14,7 +14,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from maskclippp.criteria import build_criterion
-from maskclippp.data.vocabularies import comparable_names, same_to_encoder, seen_classes
+from maskclippp.data.vocabularies import comparable_names, same_to_encoder, seen_ignoring_case
 from maskclippp.data.vocabularies.templates import get_templates
 from maskclippp.inference import combine_logits, train_to_test_lookup
 from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
@@ -173,6 +173,10 @@ class MaskCLIPpp(Method):
         prefixes = ("visual_encoder.", "psm.", "criterion.")
         return (*prefixes, "text_encoder.") if self.text_encoder.tuned else prefixes
 
+    def random_parts(self, *, only_masks: bool) -> tuple[str, ...]:
+        """The head."""
+        return () if only_masks else ("psm.",)
+
     @property
     def finds_unused_parameters(self) -> bool:
         """Towers that train as a whole have parameters that no mask embedding depends on."""
@@ -223,7 +227,7 @@ class MaskCLIPpp(Method):
         ensemble_seen = common["seen"]
         if isinstance(classes, ClosedClasses) and classes.names is not None:
             entries = ([",".join(each) for each in some] for some in (names, classes.names))
-            ensemble_seen = torch.tensor(seen_classes(*entries), dtype=torch.bool)
+            ensemble_seen = torch.tensor(seen_ignoring_case(*entries), dtype=torch.bool)
         needs_text = self.text_classifier_f is not None and self.segmentor.needs_text
         return MaskCLIPppVocabulary(
             **common,

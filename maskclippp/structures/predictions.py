@@ -25,8 +25,11 @@ class MaskPrediction:
     rules: MaskRules = MaskRules()
 
     def resize(self, size: tuple[int, int]) -> MaskPrediction:
-        """See it on another grid."""
-        return replace(self, masks=self.masks.resize(size))
+        """See it on another grid, resized as the rules say."""
+        masks = self.masks.resize(size)
+        if self.rules.postprocessing == "transformers_oneformer":
+            masks = masks.resized_by("antialias")
+        return replace(self, masks=masks)
 
     def hflip(self) -> MaskPrediction:
         """Swap left and right."""

@@ -14,6 +14,7 @@ TILE = 64
 """Side of the tiles that large views are computed in: small enough that a few hundred of them fit a cache."""
 
 Step = tuple[str, int]
+NO_RESIZE = ("crop", "pad", "flip")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Axis:
 
     Attributes:
         source: length before the first step.
-        steps: (what, length after it); what is "crop", "pad", "flip", or a method of resizing.
+        steps: (what, length after it); what is one of NO_RESIZE or a method of resizing.
     """
 
     source: int
@@ -38,6 +39,14 @@ class Axis:
         if length == self.length and what != "flip":
             return self
         return replace(self, steps=(*self.steps, (what, length)))
+
+    def without_resize(self) -> Axis:
+        """Leave out the last step if it is a resize."""
+        return replace(self, steps=self.steps[:-1]) if self.steps and self.steps[-1][0] not in NO_RESIZE else self
+
+    def resized_by(self, method: str) -> Axis:
+        """Do every resize by another method."""
+        return replace(self, steps=tuple((what if what in NO_RESIZE else method, to) for what, to in self.steps))
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,16 @@ class ResampledMasks:
     Attributes:
         values: (Q, h, w), bool or float in [0, 1].
         vertical, horizontal: the chains of steps of the rows and of the columns.
+        direct: a resize takes the place of the one before it: masks that were resized for a classifier are resized to
+            the original picture as if they had not been.
+        logits: (Q, h, w), what the values are the sigmoid of, where a generator's own evaluation looks at them.
     """
 
     values: Tensor
     vertical: Axis
     horizontal: Axis
+    direct: bool = False
+    logits: Tensor | None = None
 
     @classmethod
     def of(cls, masks: Tensor | ResampledMasks) -> ResampledMasks:
@@ -109,7 +123,7 @@ class ResampledMasks:
 
     def __getitem__(self, index: Tensor | slice | list[int]) -> ResampledMasks:
         """Choose masks."""
-        return replace(self, values=self.values[index])
+        return replace(self, values=self.values[index], logits=None if self.logits is None else self.logits[index])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -133,17 +147,31 @@ class ResampledMasks:
 
     def to(self, device: torch.device) -> ResampledMasks:
         """Move the values."""
-        return replace(self, values=self.values.to(device))
+        logits = None if self.logits is None else self.logits.to(device)
+        return replace(self, values=self.values.to(device), logits=logits)
 
     def resize(self, size: tuple[int, int], method: str = "bilinear") -> ResampledMasks:
-        """Resize without antialiasing.
+        """Resize, as a rule without antialiasing.
 
         Args:
             size: (H, W).
-            method: "bilinear", "nearest", "bicubic", "bilinear_aligned" with aligned corners, or "avg" for the mean of
-                all pixels below.
+            method: "bilinear", "nearest", "bicubic", "bilinear_aligned" with aligned corners, "antialias" for bilinear
+                with antialiasing, or "avg" for the mean of all pixels below.
         """
-        return self._then((method, size[0]), (method, size[1]))
+        start = self
+        if self.direct:
+            axes = self.vertical.without_resize(), self.horizontal.without_resize()
+            start = replace(self, vertical=axes[0], horizontal=axes[1])
+        return start._then((method, size[0]), (method, size[1]))
+
+    def resized_by(self, method: str) -> ResampledMasks:
+        """Return the same view with every resize done by another method, see :meth:`resize`."""
+        axes = self.vertical.resized_by(method), self.horizontal.resized_by(method)
+        return replace(self, vertical=axes[0], horizontal=axes[1])
+
+    def with_values(self, values: Tensor) -> ResampledMasks:
+        """Return other masks, (C, h, w), that are seen in the same way."""
+        return replace(self, values=values, logits=None)
 
     def crop(self, size: tuple[int, int]) -> ResampledMasks:
         """Keep the top left (H, W).
@@ -170,13 +198,13 @@ class ResampledMasks:
         """Return the C weighted sums of the masks that (C, Q) weights make."""
         with torch.autocast(self.device.type, enabled=False):
             sums = weights.to(self.dtype) @ self.values.flatten(1).to(self.dtype)
-        return replace(self, values=sums.unflatten(1, self.values.shape[1:]))
+        return self.with_values(sums.unflatten(1, self.values.shape[1:]))
 
     def union(self) -> ResampledMasks:
         """Return one mask, the greatest of all values before anything is resized; without masks it is zero."""
         if not len(self):
-            return replace(self, values=self.values.new_zeros((1, *self.values.shape[1:])))
-        return replace(self, values=self.values.amax(dim=0, keepdim=True))
+            return self.with_values(self.values.new_zeros((1, *self.values.shape[1:])))
+        return self.with_values(self.values.amax(dim=0, keepdim=True))
 
     def dense(self) -> Tensor:
         """Compute the view: (Q, H, W) of :attr:`dtype`."""
@@ -252,6 +280,10 @@ def _step(matrix: Tensor, what: str, length: int) -> Tensor:
     columns = matrix.T[:, None, :, None]  # (source, 1, n, 1): each source is a picture one pixel wide
     if what == "avg":
         return F.adaptive_avg_pool2d(columns, (length, 1))[:, 0, :, 0].T
+    if what == "antialias":
+        # Along the width: with an output one pixel wide, PyTorch's kernel takes the nearest row.
+        rows = columns.transpose(2, 3)
+        return F.interpolate(rows, size=(1, length), mode="bilinear", antialias=True)[:, 0, 0].T
     mode, _, aligned = what.partition("_")
     corners = None if mode == "nearest" else bool(aligned)
     return F.interpolate(columns, size=(length, 1), mode=mode, align_corners=corners)[:, 0, :, 0].T

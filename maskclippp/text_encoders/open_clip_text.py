@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from detectron2.config import configurable
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -87,7 +88,8 @@ class CLIPTextEncoder(TextEncoder):
 
     def tokenize(self, sentences: list[str]) -> Tensor:
         """Return (S, context) long token ids on the CPU."""
-        return self.tokenizer(sentences)
+        with torch.device("cpu"):  # also where models are built without memory
+            return self.tokenizer(sentences)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(S, context) token ids -> (S, D) embeddings, not normalised.

@@ -13,10 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
-from PIL import Image
 
 from ..config import load_config
 from ..data.datasets import get_dataset, get_metadata, register_all
@@ -25,7 +23,8 @@ from ..engine.checkpoint import Checkpointer
 from ..engine.evaluate import evaluate
 from ..engine.seeding import Stream, seed_everything, settle_seed
 from ..engine.trainer import train
-from ..evaluation.label_maps import predicted_labels, saved_void
+from ..evaluation.label_maps import predicted_labels
+from ..evaluation.saved_label_maps import saved_classes, unlabelled_value, write_label_map
 from ..inference import TaskInference
 from ..methods import Labeller, Method, build_method
 from ..utils.files import atomic_write
@@ -159,14 +158,12 @@ def segment_scenes(cfg: CfgNode, method: Method, count: int, folder: Path) -> No
     """Write the label maps that the model makes of the first test scenes, as PNGs with the scenes' names."""
     mapper = build_mapper(cfg, is_train=False)
     label = _labeller(cfg, method, PANOPTIC_SET)
+    names = get_metadata(PANOPTIC_SET).stuff_classes
+    classes = saved_classes(names, unlabelled_value(len(names), IGNORED))
     for record in get_dataset(PANOPTIC_SET)[:count]:
         (output,) = label([mapper(record)])
-        classes = len(output["category_overlapping_mask"])
-        unlabelled, dtype = saved_void(classes, IGNORED)
-        shown = predicted_labels(output, classes).shown
-        labels = np.where(shown == classes, unlabelled, shown)
-        with atomic_write(folder / f"{Path(record['file_name']).stem}.png") as temporary:
-            Image.fromarray(labels.astype(dtype)).save(temporary)
+        shown = predicted_labels(output, len(names)).shown
+        write_label_map(folder / f"{Path(record['file_name']).stem}.png", shown, classes)
 
 
 def _labeller(cfg: CfgNode, method: Method, dataset: str) -> Labeller:

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 from maskclippp.utils.paths import ASSETS
+from maskclippp.utils.torch_files import save_torch
 
 from .classes import ATTRIBUTES, SHAPES, STUFF
 from .clip_data import KINDS, Pictures, caption_matches, captions_for, draw_pictures, word_targets
@@ -251,7 +252,7 @@ class Pretrainer:
             "word_head": self.word_head.state_dict(), "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
         with atomic_write(self.work_dir / "checkpoint.pt") as temporary:
-            torch.save(state, temporary)
+            save_torch(state, temporary)
 
     def resume(self) -> None:
         """Continue from the checkpoint in the work folder; a new number of steps is noted in the log.

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .errors import UserError, first_line, nearest, one_line, show
+from .errors import UserError, as_line, first_line, nearest, show
 from .files import regular_file
 from .restricted_pickle import load_pickle
 from .weights import ensure_weights, weights_are_skipped
@@ -81,7 +81,7 @@ def _name(key: Any, file: Path) -> str:
 
 def _tensor(key: str, value: Any, file: Path) -> Tensor:
     """Return an entry as a tensor that can be copied without surprise."""
-    where = f"{file}: no weights by name in it: '{one_line(key, MAX_KEY)}'"
+    where = f"{file}: no weights by name in it: '{as_line(key, MAX_KEY)}'"
     if isinstance(value, np.ndarray):
         try:
             value = torch.from_numpy(value)
@@ -137,7 +137,7 @@ class KeyFit:
         rows = [f"  {'matched':<11}{len(self.matched):>5}"]
         for sort in ("missing", "unexpected", "mismatched"):
             keys = getattr(self, sort)
-            first = [one_line(key, MAX_KEY) for key in keys[:SHOWN_KEYS]]
+            first = [as_line(key, MAX_KEY) for key in keys[:SHOWN_KEYS]]
             shown = ", ".join(first + ["..."] * (len(keys) > SHOWN_KEYS))
             rows.append(f"  {sort:<11}{len(keys):>5}  {shown}".rstrip())
         return "\n".join(rows)

@@ -61,6 +61,7 @@ def launch(function: Callable[..., Any], args: tuple, group: Group) -> None:
     Raises:
         UserError: one was raised in some process, or another error that a door tells in one line (with its message); a
             process was killed; the processes have no place to meet, or its port is in use.
+        OSError: one was raised in some process.
     """
     if under_torchrun():
         per_machine = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -109,7 +110,8 @@ def _spawn(function: Callable[..., Any], args: tuple, group: Group) -> None:
             pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException):
         if not report.empty():
-            raise UserError(report.get()) from None
+            told = report.get()
+            raise (told if isinstance(told, OSError) else UserError(told)) from None
         told = _how_it_ended([child.exitcode for child in children.processes], group)
         if told:
             raise UserError(told) from None
@@ -197,7 +199,8 @@ def _call_and_report(function: Callable[[], Any], report: Any) -> None:
         function()
     except Exception as error:
         if told_in_one_line(error):
-            report.put(error_line(error))
+            # The parent knows where the run writes, which an error of the disk may not tell.
+            report.put(error if isinstance(error, OSError) and error.errno else error_line(error))
             raise SystemExit(1) from None
         if is_lost_peer(error):
             raise SystemExit(_LOST_PEER_CODE) from None

@@ -28,18 +28,18 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
-        shown = [f"  {one_line(detail)}" for detail in details[:MAX_DETAILS]]
+        shown = [f"  {as_line(detail)}" for detail in details[:MAX_DETAILS]]
         if len(details) > MAX_DETAILS:
             shown.append(f"  and {len(details) - MAX_DETAILS} more")
-        super().__init__("\n".join([one_line(message), *shown]))
+        super().__init__("\n".join([as_line(message), *shown]))
 
 
-def one_line(text: str, limit: int = MAX_LINE) -> str:
+def as_line(text: str, limit: int = MAX_LINE) -> str:
     """Return text as one line that any terminal prints, of at most ``limit`` characters; of a longer one the middle
     goes."""
     joined = ""
     for line in filter(None, _LINE_ENDS.split(text.strip())):
-        joined += (" " if joined[-1:] in ":;," else "; ") * bool(joined) + line
+        joined += (" " if joined[-1] in ":;," else "; ") + re.sub("  +", " ", line) if joined else line
     joined = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), joined)
     if len(joined) <= limit:
         return joined
@@ -70,7 +70,7 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     lines = str(error).strip().splitlines()
     if not lines or "weights_only" in lines[0]:
         return type(error).__name__
-    return one_line(lines[0], limit)
+    return as_line("\n".join(lines[: 2 if lines[0].endswith(":") else 1]), limit)
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 from pathlib import Path
 
 from detectron2.utils.logger import log_first_n
@@ -37,6 +38,7 @@ def setup_logging(output_dir: str | Path, rank: int) -> None:
         logger.handlers = list(handlers)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    threading.excepthook = _tell_thread
     train_loop = logging.getLogger("detectron2.engine.train_loop")
     if _is_our_bug not in train_loop.filters:
         train_loop.addFilter(_is_our_bug)
@@ -77,12 +79,18 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self._told:
             self._told = True
-            print(f"warning: the log ends here: {error_line(error, folder=self.baseFilename)}", file=sys.stderr)
+            print(f"warning: the log ends here: {error_line(error, folder=self.baseFilename)}")
 
     def close(self) -> None:
         """Close the file; what is still to be written may not fit either."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+def _tell_thread(args: threading.ExceptHookArgs) -> None:
+    """Tensorboard writes in a thread and hands an error on to the run, which tells it."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def _is_our_bug(record: logging.LogRecord) -> bool:

@@ -79,7 +79,7 @@ def test_label_maps(folder, classes) -> None:
 
 
 def test_json_suffixes_and_a_shipped_vocabulary(folder) -> None:
-    write_picture(folder / "pictures/a_depth.jpg")
+    write_picture(folder / "pictures/a_depth.png")
     options = {"classes": "pascal_voc_20", "ignore_label": 0, "image_ext": "jpg", "label_ext": "png"}
     name = describe(folder, "mine.json", images="pictures", labels="labels", **options)
     assert len(get_dataset(name)) == 2
@@ -170,7 +170,7 @@ PANOPTIC = {"images": "pictures", "panoptic": "panoptic.json"}
     [
         ({"imges": "pictures"}, r"mine\.yaml:1: unknown key 'imges'; did you mean images, "),
         ({"labels": "labels", "classes": ["a"]}, "images is missing; name the folder"),
-        ({"images": "pictures", "classes": ["a"]}, "there are no annotations; name one of labels, instances and pan"),
+        ({"images": "pictures"}, "there are neither annotations nor classes; name one of labels, instances and pan"),
         (LABELS | {"instances": "instances.json"}, "labels and instances are two datasets; name one"),
         (LABELS | {"segments": "panoptic"}, r"mine\.yaml:3: segments is the folder of a panoptic file"),
         (LABELS, "classes is missing; list them, or name a vocabulary or a file"),
@@ -196,6 +196,21 @@ def test_wrong_files(folder, content, message) -> None:
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_categories_of_the_annotation_file(folder, kind) -> None:
+    """Ids are whole numbers, however they are written; each of them is listed once."""
+    path = folder / f"{kind}.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["id"] = "7"
+    path.write_text(json.dumps(content))
+    metadata = get_metadata(describe(folder, images="pictures", **{kind: f"{kind}.json"}))
+    assert list(metadata.thing_dataset_id_to_contiguous_id) == ([3, 7, 9] if kind == "instances" else [7, 9])
+    content["categories"][1]["id"] = 7
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{kind}\.json, categories\[1\]: id 7 is also that of categories\[0\]"):
+        get_metadata(describe(folder, "twice.yaml", images="pictures", **{kind: f"{kind}.json"}))
+
+
 def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
     name = describe(folder, images="absent", labels="labels", classes=["a", "b"])
     assert len(get_metadata(name).stuff_classes) == 2
@@ -208,7 +223,7 @@ def test_what_is_missing_is_told_when_records_are_wanted(folder) -> None:
 def test_label_maps_of_other_names_are_not_paired_by_position(folder) -> None:
     (folder / "labels/b.png").rename(folder / "labels/c.png")
     name = describe(folder, **LABELS, classes=["a", "b"])
-    with pytest.raises(UserError, match=rf"1 pictures have no label map of their name, .*/b\.jpg; check {name}$"):
+    with pytest.raises(UserError, match=r"only 1 of 3 .*: 1 of 2 pictures .*/b\.jpg, 1 of 2 .*c\.png"):
         get_dataset(name)
 
 
@@ -220,3 +235,59 @@ def test_code_and_mixed_pictures_are_refused(folder) -> None:
     write_picture(folder / "pictures/c.png")
     with pytest.raises(UserError, match=r"pictures holds \.jpg, \.png files; say in image_ext which ones count"):
         get_metadata(describe(folder, **LABELS, classes=["a"]))
+
+
+def test_jpg_with_capital_letters(tmp_path) -> None:
+    """Endings of one folder that differ by capital letters are one sort; files of other systems are none."""
+    labels = np.zeros((12, 16), np.uint8)
+    for name in ("a.jpg", "b.JPG", "c.Jpg"):
+        write_picture(tmp_path / "images" / name)
+        write_labels(tmp_path / "labels" / f"{Path(name).stem}.png", labels)
+    for path in ("images/._a.jpg", "images/.DS_Store", "images/._x.webp", "labels/._a.PNG"):
+        (tmp_path / path).write_bytes(b"\0")
+    file = tmp_path / "set.yaml"
+    file.write_text("images: images\nlabels: labels\nclasses: [sky, road]\n")
+    records = get_dataset(str(file))
+    assert [Path(record["file_name"]).name for record in records] == ["a.jpg", "b.JPG", "c.Jpg"]
+    (tmp_path / "labels/b.png").unlink()
+    file = file.rename(tmp_path / "other.yaml")  # records are kept by name
+    found = [Path(record["sem_seg_file_name"]).name for record in get_dataset(str(file), allow_incomplete=True)]
+    assert found == ["a.png", "c.png"]
+
+
+def test_pictures_and_class_names(folder) -> None:
+    """Are a dataset to predict on: all pictures, in sub-folders too; a vocabulary tells the things."""
+    write_picture(folder / "pictures/more/c.PNG")
+    (folder / "classes.tsv").write_text("4\tstuff\tsky\n5\tthing\tdog\n")
+    name = describe(folder, images="pictures", classes="classes.tsv")
+    records = get_dataset(name)
+    assert [record["names"][0] for record in records] == ["a.jpg", "b.jpg", "more/c.PNG"]
+    assert set(records[0]) == {"file_name", "names"}
+    metadata = get_metadata(name)
+    assert (metadata.evaluator_type, metadata.stuff_classes) == ("images", ["sky", "dog"])
+    assert metadata.thing_dataset_id_to_contiguous_id == {5: 1} and metadata.get("sem_seg_root", None) is None
+    one_sort = describe(folder, "sort.yaml", images="pictures", classes=["a"], image_ext="png")
+    assert len(get_dataset(one_sort)) == 1
+    with pytest.raises(UserError, match="no picture in .*/labels/none; check"):
+        (folder / "labels/none").mkdir()
+        get_dataset(describe(folder, "none.yaml", images="labels/none", classes=["a"]))
+
+
+def test_label_maps_in_folders(folder) -> None:
+    """Of equal stems; also if the label maps lie among the pictures."""
+    for name in ("seq1/1", "seq2/1"):
+        write_picture(folder / f"deep/{name}.jpg")
+        write_labels(folder / f"deep/labels/{name}.png", np.zeros((12, 16), np.uint8))
+    records = get_dataset(describe(folder, images="deep", labels="deep/labels", classes=["a"]))
+    assert [record["sem_seg_file_name"] for record in records] == [f"{folder}/deep/labels/seq{n}/1.png" for n in (1, 2)]
+
+
+def test_files_of_coco_take_pictures_of_all_sorts(folder) -> None:
+    """Whatever else is in the folder; a picture outside of it is refused."""
+    write_picture(folder / "pictures/c.png")
+    assert len(get_dataset(describe(folder, images="pictures", instances="instances.json"))) == 2
+    content = json.loads((folder / "instances.json").read_text())
+    content["images"][0]["file_name"] = "../labels/a.png"
+    (folder / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"instances\.json: the picture .*\.\./labels/a\.png is outside of the folder"):
+        get_dataset(describe(folder, "out.yaml", images="pictures", instances="instances.json"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 
 from maskclippp.data.datasets import DATASETS, get_metadata, register_all
 from maskclippp.data.inspection.presence import find
-from maskclippp.data.inspection.scan import check_record, scan, survey
+from maskclippp.data.inspection.scan import check_record, instance_file_problems, scan, survey
 from maskclippp.data.inspection.sheet import draw_sheet
 from maskclippp.utils.errors import UserError
 
@@ -34,11 +36,12 @@ def test_absent_partly_present(tiny_ade, tiny_toy_instances) -> None:
     partly = find(DATASETS[NAME], root)
     assert (partly.state, partly.missing) == ("partly", ("ADEChallengeData2016/ade20k_instance_val.json",))
     few = find(DATASETS["openvocab_ade20k_sem_seg_val"], root)
-    assert few.state == "partly" and few.missing == ("1998 of 2000 images",) and few.usable and len(few.records) == 2
+    assert few.state == "partly" and few.usable and len(few.records) == 2
+    assert few.missing == ("1998 of the 2000 published pictures are missing",)
     assert find(DATASETS["toy_instance_val"], root).state == "present"
     (root / "toy/images/validation/0.jpg").unlink()
     gone = find(DATASETS["toy_instance_val"], root)
-    assert gone.state == "partly" and "1 of 1 files, first" in gone.missing[0] and not gone.usable
+    assert gone.state == "partly" and "1 of 1 pictures are missing, first" in gone.missing[0] and not gone.usable
     # Pictures that other datasets share do not make a dataset half present.
     assert find(DATASETS["openvocab_ade20k_instance_val"], root).state == "absent"
 
@@ -61,7 +64,11 @@ def test_lvis(tmp_path) -> None:
     (message,) = scan(found.row, found.records)
     assert message.endswith("000000000025.jpg, annotation 0: its polygon leaves the picture of 24x32")
     second["annotations"][0]["segmentation"] = []
-    assert "fewer than three points" in scan(found.row, found.records)[0]
+    assert "it has no mask" in scan(found.row, found.records)[0]
+    second["annotations"][0]["segmentation"] = [[4, 4, 4, 9, 4, 6]]
+    assert not scan(found.row, found.records)
+    with pytest.raises(UserError, match="annotation 0: its mask has no pixel"):
+        check_record(second, num_classes=1203, ignore_label=255, own=True)
 
 
 def test_scan(tiny_ade) -> None:
@@ -160,3 +167,58 @@ def test_command_line(tiny_toy_instances, root_dir) -> None:
     assert done.returncode == 1 and "cannot be read as an image" in done.stdout and "1 present" in done.stdout
     done = subprocess.run([*call, "toy_nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: no dataset is called 'toy_nothing'")
+
+
+def test_instance_files_on_the_command_line(tiny_toy_instances, root_dir) -> None:
+    """--deep, --show and the loader agree: what it leaves out is said, what it refuses is wrong."""
+    root, path = tiny_toy_instances, tiny_toy_instances / "toy/instance_val.json"
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), "toy_instance_val", "--root", str(root)]
+    content = json.loads(path.read_text())
+
+    def check(shape: object, *options: str) -> tuple[int, str]:
+        content["annotations"][0]["segmentation"] = shape
+        path.write_text(json.dumps(content))
+        done = subprocess.run([*call, *options], capture_output=True, text=True)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    show = ("--show", "1", "--out", str(root / "sheets"))
+    code, said = check([[8, 8, 8, 11], [2, 3, 8, 3, 8, 9]], "--deep", "--workers", "1", *show)
+    assert code == 0 and "left out 1 polygons" in said and "1 images read, 0 with something wrong" in said
+    for option in (("--deep", "--workers", "1"), show):
+        code, said = check(None, *option)
+        assert code == 1 and "annotations[0]: it has no mask" in said
+    assert check(None)[0] == 0  # only looking for files
+
+
+def test_the_instance_file_of_a_panoptic_dataset(tmp_path) -> None:
+    row = replace(DATASETS[NAME], instances_json="i.json")
+    assert instance_file_problems(row, tmp_path) == []
+    (tmp_path / "i.json").write_text(json.dumps({"images": [], "annotations": [], "categories": [{"id": 1}]}))
+    assert instance_file_problems(row, tmp_path) == []
+    (tmp_path / "i.json").write_text(json.dumps({"images": [], "annotations": [{}], "categories": [{"id": 1}]}))
+    [problem] = instance_file_problems(row, tmp_path)
+    assert "annotations[0]: its image_id is missing" in problem
+
+
+def test_long_names_and_counts_stay_apart(tmp_path, root_dir) -> None:
+    """And sheets of equal file names in two folders."""
+    for folder in ("one", "two"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(_made(tmp_path / folder / "images/a.png"))
+        (tmp_path / folder / "a_dataset_of_my_own_with_a_rather_long_name.yaml").write_text(
+            "images: images\nclasses: [a]"
+        )
+    names = sorted(map(str, tmp_path.glob("*/*.yaml")))
+    call = [sys.executable, str(root_dir / "tools/check_datasets.py"), *names, "--deep", "--workers", "1"]
+    done = subprocess.run(
+        [*call, "--show", "1", "--out", str(tmp_path / "sheets")], capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("present")]
+    assert lines == [["present", name, "1", "images"] for name in names]
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
+
+
+def _made(path):
+    path.parent.mkdir(parents=True)
+    return path

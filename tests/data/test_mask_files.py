@@ -97,10 +97,15 @@ def test_broken_masks_are_found_when_asked_for(write) -> None:
     """With the place in the file."""
     broken = {"size": [3, 5], "counts": "PPPPP"}
     other_size = encode_rle(np.ones((1, 5, 3)))[0]
-    polygon = [[0, 0, 1, 1, 2, 2]]
+    polygon = [[0, 0, 1, 1, 2, 2e9]]
     shapes = [broken, other_size, polygon, None]
     table = MaskTable.read(write([{"image_id": i, "segmentation": shape} for i, shape in enumerate(shapes)]))
-    messages = ["0: broken run-length", "1: 5x3 .* its image is 3x5", "2: not a COCO", "3: not a COCO"]
+    messages = [
+        "0: broken run-length",
+        "1: 5x3 .* its image is 3x5",
+        "2, polygon 0: 2000000000.0 is no",
+        "3: not a COCO",
+    ]
     for number, message in enumerate(messages):
         with pytest.raises(UserError, match=rf"masks\.json, entry {message}"):
             table.masks(record(f"{number}.jpg"))
@@ -111,3 +116,26 @@ def test_masks_of_one_image_as_a_dict(write) -> None:
     path = write({"image": {"image_id": 1, "height": 3, "width": 5}, "annotations": ENTRIES})
     assert (read_masks(path, size_hw=(3, 5)) == MASKS).all()
     assert read_masks(write({"annotations": []}), size_hw=(3, 5)).shape == (0, 3, 5)
+
+
+def test_polygons_as_masks(write, caplog) -> None:
+    """COCO's ground truth as a mask file; what cannot be drawn is left out, and that is said."""
+    images = [{"id": 3, "file_name": "a.jpg"}, {"id": 4, "file_name": "b.jpg"}]
+    square, line = [1, 0, 4, 0, 4, 2, 1, 2], [0, 0, 4, 2]
+    annotations = [
+        {"image_id": 3, "segmentation": [square]},
+        {"image_id": 3, "segmentation": [line]},
+        {"image_id": 3, "segmentation": [line, square]},
+        {"image_id": 4, "segmentation": ENTRIES[0]["segmentation"]},
+    ]
+    path = write({"images": images, "annotations": annotations})
+    expected = np.zeros((3, 5), bool)
+    expected[:2, 1:4] = True
+    table = MaskTable.read(path)
+    assert (table.masks(record("data/a.jpg")) == np.stack([expected, expected])).all()
+    assert "left out 2 polygons" in caplog.text and "2 of 3 masks remain" in caplog.text
+    assert (table.masks(record("data/b.jpg")) == MASKS[:1]).all()
+    path = write([{"segmentation": [square]}])
+    assert (read_masks(path, size_hw=(3, 5)) == expected).all()
+    with pytest.raises(UserError, match=r"entry 0: polygons do not tell the size of the picture"):
+        read_masks(path)

@@ -164,9 +164,16 @@ def test_wrong_records(panoptic, instances) -> None:
         mapper({key: value for key, value in panoptic.items() if key != "segments_info"})
     with pytest.raises(UserError, match="'InstanceMapper' needs instance annotations.*has no annotations"):
         InstanceMapper(augmentations=[])(panoptic)
-    for wrong in (None, [[1, 2, 3, 4]], "text"):
-        instances["annotations"][1]["segmentation"] = wrong
-        with pytest.raises(UserError, match=r"a\.png, annotation 1: 'segmentation' is no"):
+    wrong = {
+        "it has no mask": None,
+        "a polygon has fewer than three points": [[1, 2, 3, 4]],
+        "'segmentation' is 'text'": "text",
+        "polygon 0: 1e.99 is no coordinate": [[1, 2, 3, 4, 1e99, 4]],
+        "polygon 0: nan is no coordinate": [[1, 2, 3, 4, float("nan"), 4]],
+    }
+    for message, segmentation in wrong.items():
+        instances["annotations"][1]["segmentation"] = segmentation
+        with pytest.raises(UserError, match=rf"a\.png, annotation 1.*{message}"):
             InstanceMapper(augmentations=[])(instances)
     instances["annotations"][1]["segmentation"] = np.zeros((3, 3), np.uint8)
     with pytest.raises(UserError, match="annotation 1: 3x3 .* its image is 12x16"):

@@ -40,6 +40,7 @@ def test_what_makes_no_label_maps_is_refused_before_it_is_evaluated(root_dir, tm
             *("--config-file", str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml")),
             *("--num-gpus", "0", "--eval-only", "OUTPUT_DIR", str(tmp_path / "out")),
             *("TEST.AUG.ENABLED", "True", f"MODEL.MASKCLIPPP.TEST.{task}", "True"),
+            *("MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM"),
         ]
     )
     assert status == 1

@@ -18,7 +18,7 @@ TASKS = ("SEMANTIC", "PANOPTIC", "INSTANCE")
 SMALL = [
     *("SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "1", "DATALOADER.NUM_WORKERS", "0"),
     *("INPUT.MIN_SIZE_TRAIN", "(32,)", "INPUT.CROP.SIZE", "[32, 32]", "INPUT.SIZE_DIVISIBILITY", "32"),
-    *("INPUT.MIN_SIZE_TEST", "32", "INPUT.IMAGE_SIZE", "32"),
+    *("INPUT.MIN_SIZE_TEST", "32", "INPUT.IMAGE_SIZE", "32", "DATASETS.ALLOW_INCOMPLETE", "True"),
 ]
 
 
@@ -158,7 +158,7 @@ def test_mess(datasets, root_dir, tmp_path, monkeypatch, capfd) -> None:
         [
             *("--config-file", str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml"), "--num-gpus", "0"),
             *("--tag", "mini", "--eval-only", "OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", f"('{name}',)"),
-            *("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True", *SMALL),
+            *("MODEL.MASKCLIPPP.TEST.MASK_ACC", "True", "MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM", *SMALL),
         ]
     )
     assert status == 0, capfd.readouterr().err

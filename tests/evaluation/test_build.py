@@ -155,6 +155,14 @@ def test_own_panoptic_data_without_label_maps(tmp_path) -> None:
         build_evaluator(str(path), panoptic=True)
 
 
+def test_a_dataset_without_instance_file() -> None:
+    """Says so, instead of naming a file None."""
+    name = "openvocab_mapillary_vistas_panoptic_val"
+    message = f"dataset '{name}': it is registered without an instance file; .*INSTANCE_ON False$"
+    with pytest.raises(UserError, match=message):
+        build_evaluator(name, **ALL)
+
+
 def test_from_config(tmp_path) -> None:
     cfg = default_config()
     cfg.OUTPUT_DIR = str(tmp_path)

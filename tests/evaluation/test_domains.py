@@ -34,3 +34,10 @@ def test_means() -> None:
     }
     assert math.isnan(domain_means({"a": scores(NAN)}, {"a": "Earth"})["Earth"]["mask_acc"]["mMaskAcc"])
     assert domain_means(results, {}) == {}
+
+
+def test_results_of_incomplete_sets_are_marked() -> None:
+    whole, part = {"sem_seg": {"mIoU": 10.0}}, {"partial": {"images": 2.0, "of": 9.0}, "sem_seg": {"mIoU": 30.0}}
+    means = domain_means({"a": whole, "b": part, "c": whole}, {"a": "General", "b": "General", "c": "Earth"})
+    assert means["General"] == {"sem_seg": {"mIoU": 20.0}, "partial": {"datasets": 1.0}}
+    assert means["Earth"] == whole

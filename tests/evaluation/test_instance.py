@@ -126,6 +126,10 @@ def test_open_ap_with_the_identity_is_ap(world, tmp_path) -> None:
     found = evaluated(evaluator, records, outputs)
     same = {key: value for key, value in found["segm"].items() if key not in ("APs", "APm", "APl")}
     np.testing.assert_equal(found["segm_open"], same)
+    written = json.loads((tmp_path / "out/coco_instances_results.json").read_text())
+    boxes = [coco_mask.toBbox(result["segmentation"]).tolist() for result in written]
+    assert [result["bbox"] for result in written] == boxes and all(map(any, boxes))  # though none were predicted
+    assert {result["image_id"] for result in written} == {f"img{index}" for index in range(6)}
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"coco_instances_results.json", "instance_evaluation.csv", "segm_evaluation.json"} <= files
 
@@ -175,3 +179,77 @@ def test_wrong_input(world, tmp_path) -> None:
     (tmp_path / "bad.json").write_text("[1]")
     with pytest.raises(UserError, match=r"bad\.json: not a COCO instance file"):
         InstanceEvaluator(tmp_path / "bad.json", CLASS_IDS, NAMES)
+
+
+SQUARE = [8, 8, 40, 8, 40, 40, 8, 40]
+
+
+def square_world(path, change) -> dict:
+    """Scores of perfect masks on a file of two images with a square each, changed."""
+    images = [{"id": number, "file_name": f"{number}.jpg", "height": SIZE, "width": SIZE} for number in (1, 2)]
+    whole = {"category_id": 1, "iscrowd": 0, "area": 1024, "bbox": [8, 8, 32, 32], "segmentation": [SQUARE]}
+    annotations = [{"id": number, "image_id": number, **whole} for number in (1, 2)]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "dog"}]}
+    content["annotations"] = json.loads(json.dumps(annotations))
+    records = [{"file_name": f"{number}.jpg", "image_id": number} for number in (1, 2)]
+    change(*content.values(), records)
+    path.write_text(json.dumps(content))
+    evaluator = InstanceEvaluator(path, {content["categories"][0]["id"]: 0}, ["dog"], similarity=np.eye(1))
+    instances = Instances((SIZE, SIZE))
+    instances.pred_masks = torch.zeros(1, SIZE, SIZE)
+    instances.pred_masks[0, 8:40, 8:40] = 1
+    instances.pred_classes, instances.scores = torch.tensor([0]), torch.tensor([0.9])
+    return evaluated(evaluator, records, [{"instances": instances}] * 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda i, a, c, r: None,
+        lambda i, a, c, r: [entry.update(id=number) for number, entry in enumerate(a)],
+        lambda i, a, c, r: [entry.update(id=-1) for entry in a],
+        lambda i, a, c, r: [entry.update(id=str(entry["id"]), image_id=str(entry["image_id"])) for entry in a],
+        lambda i, a, c, r: [entry.update(id=str(entry["id"])) for entry in i],
+        lambda i, a, c, r: [entry.update(image_id=f"000{entry['image_id']}") for entry in r],
+        lambda i, a, c, r: (i[0].update(id="x"), a[0].update(image_id="x"), r[0].update(image_id="x")),
+        lambda i, a, c, r: [entry.pop(key) for entry in a for key in ("id", "iscrowd", "area", "bbox")],
+        lambda i, a, c, r: a[0]["segmentation"].insert(0, [8, 8, 8, 12]),
+        lambda i, a, c, r: a[0]["segmentation"].append([8, 8, 8, 12, 9]),
+        lambda i, a, c, r: a.append(a[0] | {"segmentation": [[]]}),
+        lambda i, a, c, r: (
+            [entry.update(id=0, category_id=2_000_000_000) for entry in a] and c[0].update(id=2_000_000_000)
+        ),
+        lambda i, a, c, r: i.append({"id": 2_000_000_000, "file_name": "none.jpg", "height": 9, "width": 9}),
+    ],
+)
+def test_spellings_of_the_ground_truth(tmp_path, change) -> None:
+    """None of them costs a match."""
+    scores = square_world(tmp_path / "i.json", change)
+    assert scores["segm"]["AP"] == scores["segm_open"]["AP"] == pytest.approx(100)
+
+
+def test_what_is_not_covered_is_said_beside_the_scores(tmp_path, caplog) -> None:
+    def without_pixel(images, annotations, categories, records) -> None:
+        annotations[0]["segmentation"] = [[8, 8, 8, 12, 8, 9]]
+        annotations.append(annotations[1] | {"segmentation": [[1, 2]]})
+
+    scores = square_world(tmp_path / "i.json", without_pixel)
+    assert scores["segm"]["AP"] == pytest.approx(25.2475, abs=1e-3)  # one of two, after a wrong one of equal score
+    assert "left out 1 polygons" in caplog.text and "1 of 2 true masks have no pixel" in caplog.text
+    caplog.clear()
+    scores = square_world(tmp_path / "i.json", lambda i, a, c, r: a.clear())
+    assert math.isnan(scores["segm"]["AP"]) and "has no annotations; no score is defined" in caplog.text
+
+
+def test_ground_truth_is_refused_before_anything_is_evaluated(tmp_path) -> None:
+    wrong = {
+        r"annotations\[0\]: it has no mask": lambda i, a, c, r: a[0].pop("segmentation"),
+        r"images\[1\]: id '1' is also that of": lambda i, a, c, r: i[1].update(id="1"),
+        r"annotations\[0\]: image_id 3 is not among": lambda i, a, c, r: a[0].update(image_id=3),
+        r"annotations\[1\]: 30x60 .* its image is 60x60": lambda i, a, c, r: a[1].update(
+            segmentation={"size": [30, 60], "counts": [1800]}
+        ),
+    }
+    for message, change in wrong.items():
+        with pytest.raises(UserError, match=message):
+            square_world(tmp_path / "i.json", change)

@@ -132,7 +132,9 @@ def test_files_on_request(golden, tmp_path) -> None:
     evaluator = make(pictures=2, save_predictions=True, output_dir=str(folder))
     evaluator.process(records, outputs)
     scores = evaluator.evaluate()["panoptic_seg"]
-    predictions = json.loads((folder / "predictions.json").read_text())["annotations"]
+    written = json.loads((folder / "predictions.json").read_text())
+    assert written["categories"][2] == {"id": 21, "name": "class2", "isthing": 1}
+    predictions = written["annotations"]
     assert [one["file_name"] for one in predictions] == ["0.png", "1.png", "2.png"]
     assert predictions[0]["segments_info"][0] == {"id": 1, "category_id": 51}
     stored = np.asarray(Image.open(folder / "panoptic_predictions/1.png"))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from maskclippp.evaluation.cityscapes import CityscapesSemSegEvaluator
-from maskclippp.evaluation.label_maps import predicted_labels, saved_void
+from maskclippp.evaluation.label_maps import predicted_labels
 from maskclippp.evaluation.oracle import AssignedClassesEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator, semantic_scores
 from maskclippp.evaluation.worst import read_classes
@@ -96,14 +96,6 @@ def test_people_see_no_class_where_no_mask_is(label_file, tmp_path, void: bool) 
     assert read_classes(case.prediction).tolist() == [[0, 3, 3], [2, 3, 3]]
 
 
-def test_the_value_of_no_class_is_never_a_class() -> None:
-    assert saved_void(3, 255) == (255, np.uint8) and saved_void(255, 255) == (255, np.uint8)
-    assert saved_void(3, 200) == (200, np.uint8) and saved_void(3, 1) == (255, np.uint8)
-    assert saved_void(3, -1) == (255, np.uint8) and saved_void(3, 65535) == (65535, np.uint16)
-    assert saved_void(847, 65535) == (65535, np.uint16) and saved_void(300, 255) == (65535, np.uint16)
-    assert saved_void(256, 255) == (65535, np.uint16)
-
-
 def test_boundaries_of_void_predictions_are_misses(tmp_path) -> None:
     truth = np.zeros((20, 20), np.uint8)
     truth[5:15, 5:15] = 2
@@ -148,7 +140,7 @@ def test_cityscapes(city, tmp_path, caplog, void: bool) -> None:  # noqa: F811
         uncovered = torch.zeros(labels.shape, dtype=torch.bool)
         uncovered[:8] = True
         results.append({"sem_seg_labels": labels, "sem_seg_uncovered": uncovered, "uncovered_is_void": void})
-    make = partial(CityscapesSemSegEvaluator, CLASSES, gt_dir, output_dir=tmp_path / "out")
+    make = partial(CityscapesSemSegEvaluator, CLASSES, gt_dir, output_dir=tmp_path / "out", save_predictions=True)
     with caplog.at_level(logging.INFO):
         scores = split_over_ranks(make, records, results).evaluate()["sem_seg"]
     truth = np.zeros((32, 64), int)
@@ -157,6 +149,8 @@ def test_cityscapes(city, tmp_path, caplog, void: bool) -> None:  # noqa: F811
     false_alarms = (road & (truth != 0))[:, 8 if void else 0 :].sum()
     assert scores["IoU-road"] == pytest.approx(100 * 2 * (truth == 0).sum() / (2 * (truth == 0).sum() + false_alarms))
     assert 0 < scores["IoU-sky"] < 50
+    saved = np.asarray(Image.open(tmp_path / "out/sem_seg_predictions/town_000000_000019_leftImg8bit.png"))
+    assert (saved[:8] == 0).all() and (saved[8:] != 0).all()  # no class under no mask, whatever the rule of the scores
     assert (
         f"25.00 % of 4096 pixels lie under no mask; they count as {'void' if void else 'their arg-max'}" in caplog.text
     )

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from maskclippp.config import default_config
+from maskclippp.data.names import set_names
 from maskclippp.data.run_length import encode_rle
 from maskclippp.mask_generators import GeneratorInput, NoGenerator, build_mask_generator
 from maskclippp.mask_generators.ground_truth import GTSegmentor, PanGTSegmentor
@@ -150,3 +151,21 @@ def test_built_from_a_config(tmp_path):
     node.NAME = "GTSegmenter"
     with pytest.raises(UserError, match="no mask generator is called 'GTSegmenter'; did you mean GTSegmentor"):
         build_mask_generator(cfg)
+
+
+def test_offline_masks_of_equal_stems(tmp_path):
+    """Below folders, or flat where a short name fits one image only; with the suffix where two differ in it."""
+    pictures = ["seq1/1.jpg", "seq2/1.jpg", "seq2/2.jpg", "3.jpg", "3.png"]
+    records = [record(tmp_path, file_name=str(tmp_path / "images" / name)) for name in pictures]
+    set_names(records, str(tmp_path / "images"), "test")
+    files = ["seq1/1", "seq2/1", "2", "3.jpg", "3.png"]
+    for number, name in enumerate(files):
+        path = tmp_path / f"masks/{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.arange(8).reshape(2, 4) // (number + 1))
+    generator = OfflineSegmentor(source=str(tmp_path / "masks"), suffix=".npy")
+    assert [len(masks) for masks in run(generator, *records)] == [8, 4, 3, 2, 2]
+    np.save(tmp_path / "masks/1.npy", LABELS)
+    (tmp_path / "masks/seq2/1.npy").unlink()
+    with pytest.raises(UserError, match=r"seq2/1\.jpg: its masks .*masks/seq2/1\.npy are missing"):
+        run(generator, records[1])

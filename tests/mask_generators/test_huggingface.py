@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from maskclippp.config import default_config
 from maskclippp.mask_generators import GeneratorInput, build_mask_generator
 from maskclippp.mask_generators.huggingface import HuggingFaceSegmentor, names_of
-from maskclippp.structures import ClosedClasses, MaskSet, ResampledMasks
+from maskclippp.structures import ClosedClasses, MaskRules, MaskSet
 from maskclippp.utils.errors import UserError
 from tests.common import random_image
 
@@ -127,8 +128,11 @@ def test_kinds(kind: str, folder) -> None:
     with torch.no_grad():
         options = {} if generator.task is None else {"task_inputs": generator.task}
         expected = generator.model(pixels, **options)
-    masks = ResampledMasks.of(expected.masks_queries_logits[0].sigmoid()).resize(pixels.shape[-2:]).resize((33, 44))
-    torch.testing.assert_close(both.masks[0].dense(), masks.dense())
+    mask_logits = expected.masks_queries_logits
+    if kind == "mask2former":
+        mask_logits = F.interpolate(mask_logits, (384, 384), mode="bilinear")
+    masks = F.interpolate(mask_logits.sigmoid(), (33, 44), mode="bilinear")[0]
+    torch.testing.assert_close(both.masks[0].dense(), masks)
     torch.testing.assert_close(both.logits[0], expected.class_queries_logits[0])
 
 
@@ -155,8 +159,19 @@ def test_masks_of_a_padded_picture(folder) -> None:
 
     generator.processor = padded
     found = find(generator, image, size=(64, 96)).masks[0]
-    assert (found.vertical.source, found.horizontal.source) == (32, 32)  # at stride 4: 64 x 96 and what was added
+    assert found.vertical.steps[:2] == (("bilinear", 128), ("crop", 64))
+    assert found.horizontal.steps[:2] == (("bilinear", 128), ("crop", 96))
     assert found.dense().shape == expected.shape
+
+
+@needs_transformers
+def test_models_of_objects_leave_the_rest_free(folder, tmp_path: Path) -> None:
+    """By their name; of the others every pixel gets a class, as transformers does it."""
+    assert HuggingFaceSegmentor(pretrained=str(folder("mask2former"))).rules == MaskRules(postprocessing="transformers")
+    (tmp_path / "mask2former-swin-tiny-coco-instance").symlink_to(folder("mask2former"))
+    generator = HuggingFaceSegmentor(pretrained=str(tmp_path / "mask2former-swin-tiny-coco-instance"))
+    assert generator.rules == MaskRules(solid=True, uncovered_is_void=True, postprocessing="transformers")
+    assert HuggingFaceSegmentor(pretrained=str(folder("oneformer"))).rules.postprocessing == "transformers_oneformer"
 
 
 def test_names() -> None:

@@ -110,7 +110,7 @@ def test_a_head_that_starts_as_the_mean_over_templates(templates, seed):
         psm, following = head(name, "template_mean", templates, seed)
         first, second = (psm.get_submodule(part) for part in parts)
         mean = second(first(similarity)).squeeze(-1)
-        torch.testing.assert_close(mean, similarity.mean(dim=-1), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mean, similarity.mean(dim=-1) / 3, rtol=1e-5, atol=1e-5)
         published, published_following = head(name, "published", templates, seed)
         assert following == published_following  # what is drawn afterwards does not depend on the start
         units = published.get_submodule(parts[0]).weight[:, :1]
@@ -124,6 +124,10 @@ def test_the_published_start_is_the_default_and_of_either_sign():
         for psm in (head("LinearPSM", "published", 1, seed)[0] for seed in range(6))
     ]
     assert min(slopes) < 0 < max(slopes)
+    for templates, width in ((1, 64), (14, 32)):  # the spread that the other start takes as its slope
+        drawn = [LinearPSM(num_templates=templates, width=width) for _ in range(300)]
+        slopes = torch.stack([fold(psm.corr_proj_in[0], psm.corr_proj_out[0])[0].sum() for psm in drawn])
+        assert slopes.std().item() == pytest.approx(1 / 3, abs=0.05)
     torch.manual_seed(3)
     expected = torch.nn.Linear(1, 64).weight
     assert head("LinearPSM", "published", 1, 3)[0].corr_proj_in[0].weight.equal(expected)

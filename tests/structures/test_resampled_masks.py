@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -119,3 +121,47 @@ def test_tiles_leave_the_region_around_them_alone():
 def test_no_crop_beyond_the_view():
     with pytest.raises(ValueError, match=r"a view of \(8, 8\) cannot be cropped to \(9, 8\)"):
         ResampledMasks.of(random_masks(1, 4, 4)).resize((8, 8)).crop((9, 8))
+
+
+@pytest.mark.parametrize("size", [(9, 31), (40, 7), (12, 5), (1, 1)])
+def test_antialiasing(size):
+    masks = torch.rand(3, 12, 17, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(masks[None], size=size, mode="bilinear", antialias=True)[0]
+    torch.testing.assert_close(ResampledMasks.of(masks).resize(size, "antialias").dense(), expected)
+
+
+def test_a_direct_view_forgets_the_resize_before():
+    masks = torch.rand(3, 12, 17, generator=torch.Generator().manual_seed(0))
+    view = replace(ResampledMasks.of(masks), direct=True)
+    found = view.resize((40, 17)).resize((5, 30)).resize((20, 22))
+    torch.testing.assert_close(found.dense(), ResampledMasks.of(masks).resize((20, 22)).dense())
+    assert view.resize((40, 40)).resize((12, 17)).dense().equal(masks)
+    # What is no resize stays, and so does the resize before it.
+    cropped = ResampledMasks.of(masks).resize((24, 24)).crop((20, 22))
+    found = view.resize((24, 24)).crop((20, 22)).resize((7, 9)).resize((33, 31)).hflip()
+    torch.testing.assert_close(found.dense(), cropped.resize((33, 31)).hflip().dense())
+    assert not ResampledMasks.of(masks).direct
+
+
+def test_all_resizes_by_another_method():
+    masks = torch.rand(2, 12, 17, generator=torch.Generator().manual_seed(0))
+    view = ResampledMasks.of(masks).resize((24, 24)).crop((20, 22)).hflip().resize((33, 31)).pad((40, 40))
+    nearest = ResampledMasks.of(masks).resize((24, 24), "nearest").crop((20, 22)).hflip()
+    expected = nearest.resize((33, 31), "nearest").pad((40, 40)).dense()
+    assert view.resized_by("nearest").dense().equal(expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float64])
+def test_union(dtype):
+    values = (torch.rand(4, 6, 8, generator=torch.Generator().manual_seed(0)) - 0.5).clamp(min=0).to(dtype)
+    view = ResampledMasks.of(values).resize((9, 12)).hflip()
+    expected = ResampledMasks.of(values.amax(dim=0, keepdim=True)).resize((9, 12)).hflip()
+    assert view.union().shape == (1, 9, 12) and view.union().dense().equal(expected.dense())
+    assert not view[:0].union().dense().any() and view[:0].union().shape == (1, 9, 12)
+
+
+def test_logits_follow_the_choice_of_masks():
+    logits = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(0))
+    view = replace(ResampledMasks.of(logits.sigmoid()), logits=logits).resize((9, 12))
+    assert view[[2, 0]].logits.equal(logits[[2, 0]]) and view.to(torch.device("cpu")).logits.equal(logits)
+    assert view.union().logits is None and view.mix(torch.ones(1, 4)).logits is None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import signal
+import socket
+import time
 
 import pytest
 import torch
 from detectron2.utils import comm
 
-from maskclippp.utils.dist import TORCHRUN_VARIABLES, Group, broadcast_object, launch
+from maskclippp.utils.dist import TORCHRUN_VARIABLES, Group, broadcast_object, check_meeting_place, launch
 from maskclippp.utils.errors import UserError
 
 
@@ -45,6 +50,52 @@ def test_one_process_needs_no_group(tmp_path):
 def test_auto_is_for_one_machine():
     with pytest.raises(UserError, match="works on one machine only"):
         launch(fail, ("",), Group(num_machines=2))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("tcp://127.0.0.1:99999", "is not tcp://HOST:PORT with a port of 1 to 65535"),
+        ("tcp://127.0.0.1", "is not tcp://HOST:PORT"),
+        ("somewhere", "is not tcp://HOST:PORT"),
+        ("tcp://no-such-host.invalid:1234", "the host 'no-such-host.invalid' is not known here"),
+        ("env://", "needs the environment variable MASTER_ADDR and MASTER_PORT"),
+    ],
+)
+def test_where_processes_cannot_meet(url, message, monkeypatch):
+    for name in TORCHRUN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=re.escape(message)):
+        launch(fail, ("",), Group(per_machine=2, url=url))
+
+
+def test_a_port_in_use_is_told_before_anybody_waits():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(UserError, match="cannot be opened .Address already in use.; name another one"):
+            launch(fail, ("",), Group(per_machine=2, url=url))
+        assert time.monotonic() - start < 2
+        check_meeting_place(url, listens=False)
+
+
+def full(folder) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def killed(folder) -> None:
+    if comm.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    comm.synchronize()
+
+
+def test_what_a_child_cannot_say_itself(tmp_path):
+    with pytest.raises(OSError, match="No space left"):
+        launch(full, (tmp_path,), Group(per_machine=2))
+    with pytest.raises(UserError, match=r"process 1 of 2 was killed \(SIGKILL\)"):
+        launch(killed, (tmp_path,), Group(per_machine=2))
 
 
 def test_torchrun(monkeypatch, tmp_path):

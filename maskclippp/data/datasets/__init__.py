@@ -2,7 +2,7 @@
 
 from .aliases import ALIASES
 from .ignore import default_ignore_label, ignore_label_of
-from .register import get_dataset, get_metadata, register_all
+from .register import get_dataset, get_metadata, open_dataset, register_all
 from .row import DatasetRow
 from .table import DATASETS
 
@@ -14,5 +14,6 @@ __all__ = [
     "get_dataset",
     "get_metadata",
     "ignore_label_of",
+    "open_dataset",
     "register_all",
 ]

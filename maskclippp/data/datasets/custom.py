@@ -12,7 +12,7 @@ Keys, paths relative to the file (see datasets/README.md for examples)::
     image_ext, label_ext      ends of the file names; by default those that are found
 
 One of labels, instances and panoptic says what the dataset is; beside panoptic the other two are for its semantic and
-instance evaluation.
+instance evaluation. With images and classes alone it is a dataset to predict on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets.custom_file import DatasetFile
 from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class
 from maskclippp.data.datasets.row import DatasetRow
+from maskclippp.data.instance_json import categories_by_id
 from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
 from maskclippp.data.vocabularies.check import read_classes
 from maskclippp.utils.errors import UserError, show
@@ -35,6 +36,7 @@ from maskclippp.utils.logging import log_once
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_EVALUATOR_TYPES = {"sem_seg": "sem_seg", "instance": "coco", "panoptic": "coco_panoptic_seg", "images": "images"}
 
 
 def is_custom(name: str) -> bool:
@@ -53,7 +55,10 @@ def custom_row(name: str) -> DatasetRow:
     """
     file = DatasetFile(name)
     kind = file.kind()
-    image_ext = file.text("image_ext") or file.found_suffix("images", "jpg")
+    image_ext = file.text("image_ext")
+    if not image_ext and kind != "images":
+        # The files of COCO name their pictures, whatever the suffix.
+        image_ext = file.found_suffix("images", "jpg") if kind == "sem_seg" else "jpg"
     label_ext = file.text("label_ext") or file.found_suffix("labels", "png")
     panoptic = file.path("panoptic")
     classes = _classes(file, kind)
@@ -63,7 +68,7 @@ def custom_row(name: str) -> DatasetRow:
         kind=kind,
         vocabulary=name,
         classes=classes,
-        evaluator_type={"sem_seg": "sem_seg", "instance": "coco", "panoptic": "coco_panoptic_seg"}[kind],
+        evaluator_type=_EVALUATOR_TYPES[kind],
         image_root=file.path("images"),
         sem_seg_root=file.path("labels"),
         panoptic_root=segments if panoptic else "",
@@ -72,8 +77,6 @@ def custom_row(name: str) -> DatasetRow:
         ignore_label=_ignore_label(file, classes),
         image_ext=image_ext,
         label_ext=label_ext,
-        image_pattern=f"{{stem}}.{image_ext}",
-        sem_seg_pattern=f"{{stem}}.{label_ext}",
         described_in=name,
     )
 
@@ -100,7 +103,7 @@ def _ignore_label(file: DatasetFile, classes: Vocabulary) -> int:
 def _classes(file: DatasetFile, kind: str) -> Vocabulary:
     """The classes with the ids of the annotation file, or with positions for label maps."""
     given, by_id = file.value("classes"), file.class_ids()
-    if kind == "sem_seg":
+    if kind in ("sem_seg", "images"):
         return _positions(file, given, by_id)
     if isinstance(given, str) and not _is_class_list(file, given):
         return _named(file, given)
@@ -186,12 +189,4 @@ def _annotation_key(kind: str) -> str:
 def _categories(file: DatasetFile, kind: str) -> dict[int, dict[str, Any]]:
     """The categories of the annotation file by id, in the order of ids."""
     path = file.path(_annotation_key(kind))
-    content = read_json(path)
-    try:
-        categories = {category["id"]: category for category in content["categories"]}
-        ordered = dict(sorted(categories.items()))
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: not a COCO file: it has no list of 'categories' with ids") from None
-    if not ordered:
-        raise UserError(f"{path}: its list of categories is empty")
-    return ordered
+    return categories_by_id(read_json(path), path)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from maskclippp.config.safe_yaml import Setting, read_settings
-from maskclippp.data.layouts import is_visible
+from maskclippp.data.datasets.listing import IMAGE_SUFFIXES
+from maskclippp.data.layouts import files_below
 from maskclippp.utils.errors import UserError, did_you_mean, show
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
 KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext")
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_LABEL = 65535
 MAX_ID_DIGITS = 18
 
@@ -49,10 +49,16 @@ class DatasetFile:
         if "segments" in self._settings:
             raise UserError(f"{self.where('segments')}: segments is the folder of a panoptic file; name it in panoptic")
         found = [key for key in ("labels", "instances") if key in self._settings]
-        if len(found) != 1:
-            problem = "labels and instances are two datasets" if found else "there are no annotations"
-            raise UserError(f"{self.name}: {problem}; name one of labels, instances and panoptic")
-        return {"labels": "sem_seg", "instances": "instance"}[found[0]]
+        if not found and "classes" not in self._settings and not self._entries:
+            raise UserError(
+                f"{self.name}: there are neither annotations nor classes; name one of labels, instances and panoptic, "
+                "or the classes to look for"
+            )
+        if len(found) > 1:
+            raise UserError(
+                f"{self.name}: labels and instances are two datasets; name one of labels, instances and panoptic"
+            )
+        return {"labels": "sem_seg", "instances": "instance"}[found[0]] if found else "images"
 
     def where(self, key: str) -> str:
         """Return ``FILE:LINE`` of a key that is there."""
@@ -84,10 +90,13 @@ class DatasetFile:
         folder = self.path(key)
         if not folder or not os.path.isdir(folder):
             return default
-        paths = [path for path in Path(folder).iterdir() if is_visible(path)]
-        suffixes = {path.suffix for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
-        if len(suffixes) > 1:
-            found = ", ".join(sorted(suffixes))
+        others = [Path(self.path(other)) for other in ("images", "labels") if other != key and self.path(other)]
+        suffixes: set[str] = set()
+        for into_folders in (False, True):
+            names = files_below(folder, into_folders=into_folders, without=others)
+            suffixes = suffixes or {Path(name).suffix for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES}
+        found = ", ".join(sorted(suffixes))
+        if len(suffixes) > 1:  # small or capital letters are one sort
             suffixes = {suffix.lower() for suffix in suffixes}
         if len(suffixes) > 1:
             option = "label_ext" if key == "labels" else "image_ext"

@@ -10,19 +10,22 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from maskclippp.data.datasets.aliases import ALIASES
+from maskclippp.data.datasets.completeness import Loaded, agreed
 from maskclippp.data.datasets.custom import custom_row, is_custom
 from maskclippp.data.datasets.ignore import lost_class
-from maskclippp.data.datasets.loaders import load_records, thing_ids
+from maskclippp.data.datasets.loaders import load, load_records, thing_ids
 from maskclippp.data.datasets.mess import is_mess
 from maskclippp.data.datasets.palette import row_colors
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.utils.errors import UserError, did_you_mean
+from maskclippp.data.names import set_names
+from maskclippp.utils.errors import UserError, did_you_mean, first_line
 
 LABEL_DIVISOR = 1000
 
 _registered_roots: dict[str, str] = {}
+_sources: dict[str, tuple[DatasetRow, str]] = {}
 
 
 def register_all(root: str | None = None) -> None:
@@ -40,22 +43,34 @@ def register_all(root: str | None = None) -> None:
         if row.name in DatasetCatalog:
             DatasetCatalog.remove(row.name)
             MetadataCatalog.pop(row.name, None)
-        DatasetCatalog.register(row.name, partial(load_records, row, root))
+        _register_files(row, root)
         _registered_roots[row.name] = root
         if not is_mess(row):
             MetadataCatalog.get(row.name).set(**_metadata(row, root))
 
 
-def get_dataset(name: str) -> list[dict[str, Any]]:
-    """Return the records of a registered dataset.
+def get_dataset(name: str, *, allow_incomplete: bool = False) -> list[dict[str, Any]]:
+    """Return the records of a registered dataset; see :func:`open_dataset`."""
+    return open_dataset(name, allow_incomplete=allow_incomplete).records
+
+
+def open_dataset(name: str, *, allow_incomplete: bool = False) -> Loaded:
+    """Return the records of a registered dataset, and what of it is missing.
+
+    Args:
+        name: the dataset.
+        allow_incomplete: go on with what is there if something is missing.
 
     Raises:
-        UserError: unknown name, or files that are missing or malformed.
+        UserError: unknown name, files that are malformed, or missing ones without ``allow_incomplete``.
     """
     get_metadata(name)
     if name not in DatasetCatalog:
         raise UserError(f"dataset '{name}' is registered with class names only; register its files as well")
-    return DatasetCatalog.get(name)
+    if name not in _sources:
+        return _load_of_others(name)
+    row, root = _sources[name]
+    return agreed(row, load(row, root), allow_incomplete)
 
 
 def get_metadata(name: str) -> Metadata:
@@ -82,8 +97,32 @@ def get_metadata(name: str) -> Metadata:
 
 def _register_custom(name: str) -> None:
     row = custom_row(name)
-    DatasetCatalog.register(name, partial(load_records, row, ""))
+    _register_files(row, "")
     MetadataCatalog.get(name).set(**_metadata(row, ""))
+
+
+def _register_files(row: DatasetRow, root: str) -> None:
+    DatasetCatalog.register(row.name, partial(load_records, row, root))
+    _sources[row.name] = row, root
+
+
+def _load_of_others(name: str) -> Loaded:
+    """The records of a dataset that somebody else has registered; whether they are all is not known.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    try:
+        records = DatasetCatalog.get(name)
+    except (OSError, AssertionError, ImportError, KeyError) as error:  # its loader knows no remedy
+        raise UserError(
+            f"dataset '{name}' is none of ours, and its files cannot be read ({first_line(error)}); put them below the "
+            f"folder that DETECTRON2_DATASETS names before the start{did_you_mean(name, DATASETS)}"
+        ) from None
+    paths = [os.path.dirname(os.path.abspath(record["file_name"])) for record in records if "file_name" in record]
+    if records and len(paths) == len(records):
+        set_names(records, os.path.commonpath(paths), name)
+    return Loaded(records, len(records))
 
 
 def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
@@ -103,11 +142,13 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
         "stuff_colors": row_colors(row, vocabulary),
         "stuff_dataset_id_to_contiguous_id": contiguous,
         "thing_dataset_id_to_contiguous_id": {},
-        "sem_seg_root": os.path.join(root, row.sem_seg_root),
-        "gt_ext": row.label_ext,
         "ignore_label": row.ignore_label,
         "described_in": row.described_in,
     }
+    if row.kind == "images":
+        things = {vocabulary.ids[index]: index for index, thing in enumerate(vocabulary.is_thing) if thing}
+        return common | {"thing_dataset_id_to_contiguous_id": things}
+    common |= {"sem_seg_root": os.path.join(root, row.sem_seg_root), "gt_ext": row.label_ext}
     if row.domain:
         foreground = [index for index in range(len(vocabulary)) if index != row.background_class]
         common |= {

@@ -14,8 +14,8 @@ class DatasetRow:
 
     Attributes:
         name: registered name.
-        kind: what its records hold: label maps, panoptic segments (with label maps where they exist), or instances (of
-            a COCO or an LVIS file).
+        kind: what its records hold: label maps, panoptic segments (with label maps where they exist), instances (of
+            a COCO or an LVIS file), or pictures only.
         vocabulary: shipped vocabulary, in the contiguous order of the label maps; or ``mess:<module>:<constant>``.
         evaluator_type: selects the evaluators.
         image_root: folder of the pictures.
@@ -27,9 +27,9 @@ class DatasetRow:
         ignore_label: value of unlabelled pixels.
         image_ext: suffix of the pictures of a semantic dataset.
         label_ext: suffix of the label maps of a semantic dataset.
-        image_pattern: picture of a panoptic annotation below ``image_root``; ``{stem}`` is the PNG's name without
-            suffix, ``{id}`` the image id, ``{folder}`` the part of the id before the first underscore.
-        sem_seg_pattern: likewise for the label map below ``sem_seg_root``.
+        image_pattern: picture of a panoptic annotation below ``image_root``, where the panoptic file does not tell it;
+            ``{id}`` is the image id, ``{folder}`` the part of the id before the first underscore.
+        sem_seg_pattern: likewise for the label map below ``sem_seg_root``; "": it has the name of the picture.
         all_are_things: list every class in ``thing_classes``, as the published Cityscapes and Mapillary sets do.
         stuff_ids_of_stuff_only: the map of stuff ids leaves out the things, as for Cityscapes; elsewhere it holds
             every class.
@@ -38,6 +38,7 @@ class DatasetRow:
         colors: published colours: "coco", "cityscapes" (detectron2's tables), "voc21" (black background); others get
             generated ones.
         num_images: pictures of the published set, 0 if not known.
+        num_left_out: how many of these the published preparation leaves out, where some preparations do not.
         domain: domain of the MESS benchmark ("" for other sets).
         background_class: class of the benchmark that stands for everything else; 255: none.
         classes_of_interest: classes that the benchmark looks at; by default all but that one.
@@ -46,7 +47,7 @@ class DatasetRow:
     """
 
     name: str
-    kind: Literal["sem_seg", "panoptic", "instance", "lvis"]
+    kind: Literal["sem_seg", "panoptic", "instance", "lvis", "images"]
     vocabulary: str
     evaluator_type: str
     image_root: str
@@ -57,14 +58,15 @@ class DatasetRow:
     ignore_label: int = 255
     image_ext: str = "jpg"
     label_ext: str = "png"
-    image_pattern: str = "{stem}.jpg"
-    sem_seg_pattern: str = "{stem}.png"
+    image_pattern: str = ""
+    sem_seg_pattern: str = ""
     all_are_things: bool = False
     stuff_ids_of_stuff_only: bool = False
     labels_are_ids: bool = False
     colors: str = ""
     preparation: str = ""
     num_images: int = 0
+    num_left_out: int = 0
     domain: str = ""
     background_class: int = 255
     classes_of_interest: tuple[int, ...] = ()

@@ -122,6 +122,7 @@ def _coco(split: str) -> Iterator[DatasetRow]:
         labels_are_ids=True,
         preparation="python datasets/prepare_coco_stuff_sem_seg.py",
         num_images=num_images,
+        num_left_out=7 if split == "train" else 0,  # pictures without any label
     )
     yield DatasetRow(
         name=f"openvocab_coco_2017_{split}_panoptic_with_sem_seg",

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from detectron2.data.catalog import Metadata
 from matplotlib.figure import Figure
-from pycocotools import mask as coco_mask
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
 from maskclippp.data.annotations import read_label_map, read_panoptic_ids
 from maskclippp.data.images import read_image
-from maskclippp.data.run_length import decode_rle
+from maskclippp.data.segmentations import segmentation_mask
 from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.utils.files import atomic_write
 
@@ -87,19 +86,13 @@ def _regions(
     elif "annotations" in record:
         for number, annotation in enumerate(record["annotations"]):
             index = annotation["category_id"]
-            mask = _instance_mask(annotation["segmentation"], size_hw, f"{record['file_name']}, annotation {number}")
+            mask = segmentation_mask(annotation["segmentation"], size_hw, f"{record['file_name']}, annotation {number}")
             yield mask, _name(metadata.thing_classes[index]), metadata.thing_colors[index]
-    else:
+    elif "sem_seg_file_name" in record:
         labels = read_label_map(record["sem_seg_file_name"], size_hw=size_hw)
         for index in np.unique(labels):
             if 0 <= index < len(metadata.stuff_classes):
                 yield labels == index, _name(metadata.stuff_classes[index]), metadata.stuff_colors[index]
-
-
-def _instance_mask(outline: Any, size_hw: tuple[int, int], where: str) -> np.ndarray:
-    if isinstance(outline, dict):
-        return decode_rle(outline, where)
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outline, *size_hw))).astype(bool)
 
 
 def _name(entry: str) -> str:

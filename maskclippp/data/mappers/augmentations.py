@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
 from maskclippp.data.mappers.color_jitter import SSDColorJitter
+
+
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """detectron2's, but a side of a very long picture does not vanish."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """Return the transform for a picture (H, W, C)."""
+        return _visible(super().get_transform(image))
+
+
+class ResizeScale(T.ResizeScale):
+    """detectron2's, but a side of a very long picture does not vanish."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """Return the transform for a picture (H, W, C)."""
+        return _visible(super().get_transform(image))
+
+
+def _visible(resize: T.Transform) -> T.Transform:
+    """At least one pixel each way."""
+    if not isinstance(resize, T.ResizeTransform) or min(resize.new_h, resize.new_w) > 0:
+        return resize
+    return T.ResizeTransform(resize.h, resize.w, max(resize.new_h, 1), max(resize.new_w, 1), resize.interp)
 
 
 def resize_and_crop(cfg: CfgNode, *, limit_category: bool = True) -> list[T.Augmentation]:
@@ -17,7 +41,7 @@ def resize_and_crop(cfg: CfgNode, *, limit_category: bool = True) -> list[T.Augm
     """
     inputs, crop = cfg.INPUT, cfg.INPUT.CROP
     chosen: list[T.Augmentation] = [
-        T.ResizeShortestEdge(list(inputs.MIN_SIZE_TRAIN), inputs.MAX_SIZE_TRAIN, inputs.MIN_SIZE_TRAIN_SAMPLING)
+        ResizeShortestEdge(list(inputs.MIN_SIZE_TRAIN), inputs.MAX_SIZE_TRAIN, inputs.MIN_SIZE_TRAIN_SAMPLING)
     ]
     if crop.ENABLED and limit_category:
         ignored = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
@@ -38,7 +62,7 @@ def large_scale_jitter(cfg: CfgNode) -> list[T.Augmentation]:
     return [
         *flips.get(inputs.RANDOM_FLIP, []),
         *_colour(cfg),
-        T.ResizeScale(inputs.MIN_SCALE, inputs.MAX_SCALE, side, side),
+        ResizeScale(inputs.MIN_SCALE, inputs.MAX_SCALE, side, side),
         T.FixedSizeCrop((side, side)),
     ]
 

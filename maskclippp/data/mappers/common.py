@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
-from detectron2.data.catalog import Metadata
 from torch.nn import functional as F
 
-from maskclippp.data.datasets import get_metadata
 from maskclippp.data.images import read_image
 from maskclippp.utils.errors import UserError
 
@@ -40,17 +37,6 @@ def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
 def image_tensor(image: np.ndarray) -> torch.Tensor:
     """Return (H, W, C) as a tensor (C, H, W) of the same type."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-def train_metadata(cfg: CfgNode) -> Metadata:
-    """Return the metadata of DATASETS.TRAIN[0], whose vocabulary the labels are in.
-
-    Raises:
-        UserError: no training dataset is configured, or an unknown one.
-    """
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty; name the training dataset there")
-    return get_metadata(cfg.DATASETS.TRAIN[0])
 
 
 def pad_to(tensor: torch.Tensor, size: int, value: int) -> torch.Tensor:

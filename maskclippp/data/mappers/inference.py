@@ -9,6 +9,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
 from maskclippp.data.mappers import common
+from maskclippp.data.mappers.augmentations import ResizeShortestEdge
 
 
 class InferenceMapper:
@@ -28,7 +29,7 @@ class InferenceMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = False) -> dict[str, Any]:
         """Read INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST and FORMAT."""
-        resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")
+        resize = ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")
         return {"augmentations": [resize], "image_format": cfg.INPUT.FORMAT}
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from pycocotools import mask as coco_mask
 
 from maskclippp.data.annotations import check_size
 from maskclippp.data.mappers.augmentations import resize_and_crop
 from maskclippp.data.mappers.build import MAPPERS
 from maskclippp.data.mappers.training import LargeScaleJitter, TrainingMapper
 from maskclippp.data.run_length import decode_rle
+from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError
 
 Shapes = list[tuple[int, list[np.ndarray] | np.ndarray]]
@@ -50,7 +50,7 @@ class InstanceMapper(TrainingMapper):
         size_hw = augmented.image.shape[:2]
         masks = torch.zeros((len(read), *size_hw), dtype=torch.bool)
         for mask, (_, shape) in zip(masks, read, strict=True):
-            mask[:] = torch.from_numpy(_augment_shape(shape, transforms, size_hw))
+            mask[:] = torch.from_numpy(_augment_shape(shape, transforms, size_hw, sample["file_name"]))
         classes = torch.tensor([label for label, _ in read], dtype=torch.int64)
         kept = slice(None) if self.keeps_empty else masks.flatten(1).any(1)
         return classes[kept], masks[kept]
@@ -65,26 +65,25 @@ class InstanceJitterMapper(LargeScaleJitter, InstanceMapper):
 
 def _read_shape(annotation: dict[str, Any], where: str, size_hw: tuple[int, int]) -> list[np.ndarray] | np.ndarray:
     shape = annotation.get("segmentation")
-    if isinstance(shape, dict):
-        shape = decode_rle(shape, where).astype(np.uint8)
     if isinstance(shape, np.ndarray):
         check_size(where, shape.shape, size_hw)
         return shape
-    if not isinstance(shape, list) or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
-        raise UserError(f"{where}: 'segmentation' is no run-length encoding, mask, or list of polygons [x, y, ...]")
+    shape, lacking = checked_segmentation(shape, size_hw, where)
+    if lacking:
+        raise UserError(f"{where}: a polygon has fewer than three points or an odd number of values")
+    if isinstance(shape, dict):
+        return decode_rle(shape, where).astype(np.uint8)
     return [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in shape]
 
 
 def _augment_shape(
-    shape: list[np.ndarray] | np.ndarray, transforms: T.TransformList, size_hw: tuple[int, int]
+    shape: list[np.ndarray] | np.ndarray, transforms: T.TransformList, size_hw: tuple[int, int], where: str
 ) -> np.ndarray:
     """Return the augmented mask (h, w) bool."""
     if isinstance(shape, np.ndarray):
         # Not "> 0": detectron2 may pad label maps with 255.
         return transforms.apply_segmentation(shape) == 1
-    if not shape:
-        return np.zeros(size_hw, dtype=bool)
     # Points are moved and the rasteriser cuts at the border. Cutting the polygons themselves, as detectron2 does,
     # takes one more package and loses parts of those that cross themselves.
     polygons = [transforms.apply_coords(polygon.copy()).ravel().tolist() for polygon in shape]
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))).astype(bool)
+    return segmentation_mask(polygons, size_hw, where)

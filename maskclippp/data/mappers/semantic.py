@@ -12,6 +12,7 @@ from detectron2.data import transforms as T
 
 from maskclippp.data.annotations import read_label_map
 from maskclippp.data.datasets import ignore_label_of
+from maskclippp.data.datasets.configured import train_metadata
 from maskclippp.data.mappers import common
 from maskclippp.data.mappers.build import MAPPERS
 from maskclippp.data.mappers.training import TrainingMapper
@@ -53,7 +54,7 @@ class SemanticMapper(TrainingMapper):
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Read INPUT; ignore label and number of classes come from the metadata of DATASETS.TRAIN[0]."""
         arguments = super().from_config(cfg, is_train)
-        metadata = common.train_metadata(cfg)
+        metadata = train_metadata(cfg)
         if not metadata.get("stuff_classes", None):
             raise UserError(f"dataset '{metadata.name}' has no label maps; mapper '{arguments['name']}' needs them")
         return arguments | {"ignore_label": ignore_label_of(metadata), "num_classes": len(metadata.stuff_classes)}

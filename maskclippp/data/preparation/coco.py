@@ -115,10 +115,14 @@ def _make(function: Callable[[Job], None], jobs: list[Job], row: DatasetRow, opt
 
 
 def _stuff_maps(root: Path, split: str) -> Path:
-    """Return the folder of COCO-Stuff's pixel maps; its archive has the folder names of the pictures."""
-    found = source_folder(root, f"coco/stuffthingmaps/{split}2017", ".png")
-    beside_pictures = root / f"coco/{split}2017"
-    return beside_pictures if not found.exists() and holds(beside_pictures, ".png") else found
+    """Return the folder of COCO-Stuff's pixel maps.
+
+    The archive, stuffthingmaps_trainval2017.zip, has the folder names of the pictures: unpacked in ``coco`` it puts the
+    maps among them.
+    """
+    usual = source_folder(root, f"coco/stuffthingmaps/{split}2017", ".png")
+    others = (root / f"coco/stuffthingmaps_trainval2017/{split}2017", root / f"coco/{split}2017")
+    return next((folder for folder in (usual, *others) if holds(folder, ".png")), usual)
 
 
 def _panoptic_pngs(row: DatasetRow, root: Path) -> list[tuple[dict[int, int], Path]]:

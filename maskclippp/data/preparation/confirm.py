@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.datasets.loaders import load_records
+from maskclippp.data.datasets.completeness import agreed
+from maskclippp.data.datasets.loaders import load
+from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.inspection.scan import check_annotations
@@ -37,9 +39,21 @@ def confirm(name: str, pictures: Sequence[Path | None], options: Options) -> Non
             *(name, absent, len(pictures)),
         )
         return
-    records = load_records(DATASETS[name], str(options.root))
+    records = prepared_records(DATASETS[name], options)
     if "pan_seg_file_name" in records[0] or "annotations" in records[0]:
         run_all(_check, records, workers=options.workers, title=f"checking {name}")
+
+
+def prepared_records(row: DatasetRow, options: Options) -> list[dict[str, Any]]:
+    """Return the records of a dataset that was prepared; of what is there, if a part of it was asked for.
+
+    Raises:
+        UserError: its lists are wrong, something is missing, or nothing is there.
+    """
+    loaded = load(row, str(options.root))
+    if options.partial and loaded.records:
+        return loaded.records
+    return agreed(row, loaded, allow_incomplete=False).records
 
 
 def _check(record: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskclippp.data.datasets.loaders import load_records
+from maskclippp.data.datasets.loaders import load_listed
 from maskclippp.data.datasets.row import DatasetRow
 from maskclippp.data.datasets.table import DATASETS
 from maskclippp.data.inspection.scan import scan
 from maskclippp.data.layouts import files_by_stem, holds, refuse_misplaced
+from maskclippp.data.preparation.confirm import prepared_records
 from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
 from maskclippp.data.preparation.options import Options
 from maskclippp.data.preparation.outputs import Job, convert, copy_file, copy_picture
@@ -100,7 +101,7 @@ def _check_lists(row: DatasetRow, download: _Download, pictures: dict[str, Path]
         panoptic_root=str(download.segments.relative_to(options.root)),
         panoptic_json=str(download.json_file.relative_to(options.root)),
     )
-    listed = {Path(record["file_name"]).stem for record in load_records(places, str(options.root))}
+    listed = {Path(record["file_name"]).stem for record in load_listed(places, str(options.root)).records}
     unlisted, absent = sorted(pictures.keys() - listed), sorted(listed - pictures.keys())
     if absent:
         raise UserError(
@@ -119,7 +120,7 @@ def _check(row: DatasetRow, options: Options) -> None:
     Raises:
         UserError: something is wrong with a file.
     """
-    records = load_records(row, str(options.root))
+    records = prepared_records(row, options)
     failures = scan(row, records, workers=options.workers)
     if failures:
         others = f" (and {len(failures) - 1} more of {len(records)})" if len(failures) > 1 else ""

@@ -1,6 +1,6 @@
 """Class lists with synonyms, sentence templates, and what counts as seen in training."""
 
-from .matching import comparable_names, same_to_encoder, seen_classes, spelling_notes
+from .matching import comparable_names, same_to_encoder, seen_classes, seen_ignoring_case, spelling_notes
 from .vocabulary import (
     Vocabulary,
     builtin_vocabularies,
@@ -17,6 +17,7 @@ __all__ = [
     "parse_class_list",
     "same_to_encoder",
     "seen_classes",
+    "seen_ignoring_case",
     "spelling_notes",
     "split_synonyms",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
 
-from maskclippp.data.vocabularies.matching import same_to_encoder, seen_classes
+from maskclippp.data.vocabularies.matching import same_to_encoder, seen_ignoring_case
 from maskclippp.data.vocabularies.templates import get_templates
 from maskclippp.data.vocabularies.vocabulary import (
     Vocabulary,
@@ -96,7 +96,7 @@ def check_vocabulary(name_or_path: str, num_classes: int | None = None) -> Vocab
 
 def compare_with(vocabulary: Vocabulary, trained: Vocabulary) -> tuple[list[str], list[str]]:
     """Return the first names of the classes that training with another vocabulary has seen, and of the others."""
-    flags = seen_classes(vocabulary.class_entries, trained.class_entries)
+    flags = seen_ignoring_case(vocabulary.class_entries, trained.class_entries)
     pairs = list(zip(vocabulary.names, flags, strict=True))
     return [names[0] for names, seen in pairs if seen], [names[0] for names, seen in pairs if not seen]
 

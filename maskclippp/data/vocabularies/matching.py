@@ -37,18 +37,26 @@ def comparable_names(*vocabularies: Sequence[Sequence[str]]) -> list[Names]:
 
 
 def seen_classes(test_entries: Sequence[str], train_entries: Sequence[str]) -> list[bool]:
+    """Tell for each test class whether one of its synonyms is, letter by letter, a synonym of a training class.
+
+    This is the published rule. Runs use :func:`seen_ignoring_case`, which says the same of published vocabularies.
+    """
+    return _common(*_split(test_entries, train_entries))
+
+
+def seen_ignoring_case(test_entries: Sequence[str], train_entries: Sequence[str]) -> list[bool]:
     """Tell for each test class whether one of its synonyms is a synonym of a training class.
 
     See :func:`comparable_names` for what is the same.
     """
-    test, train = comparable_names(*_split(test_entries, train_entries))
-    return _common(test, train)
+    return _common(*comparable_names(*_split(test_entries, train_entries)))
 
 
 def spelling_notes(test_entries: Sequence[str], train_entries: Sequence[str]) -> list[str]:
     """Say where seen classes depend on case and blanks: those that match but for these, and those that do not."""
     test, train = _split(test_entries, train_entries)
-    exact, seen = _common(test, train), _common(*comparable_names(test, train))
+    exact = seen_classes(test_entries, train_entries)
+    seen = seen_ignoring_case(test_entries, train_entries)
     folded = _common(*([[_fold(name) for name in names] for names in each] for each in (test, train)))
     notes = []
     alike = [names[0] for names, found, now in zip(test, exact, seen, strict=True) if now and not found]

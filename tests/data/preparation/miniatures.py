@@ -147,7 +147,7 @@ def build_lvis(root: Path) -> None:
         )
     annotation = {"bbox": [2, 2, 8, 8], "area": 64, "segmentation": [[2, 2, 10, 2, 10, 10, 2, 10]]}
     annotations = [{"id": 1, "image_id": 25, "category_id": 1203, **annotation}]
-    categories = [{"id": index, "name": str(index), "frequency": "f"} for index in range(1, 1204)]
+    categories = [{**category, "frequency": "f"} for category in _categories("lvis_1203")]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_json(root / "lvis/lvis_v1_val.json", content)
 
@@ -167,6 +167,12 @@ def build_ade20k_full(root: Path) -> None:
         folders.append(folder)
     index = {"filename": [f"{stem}.jpg" for stem in stems], "folder": folders, "objectPresence": np.zeros((3, 3))}
     (base / "index_ade20k.pkl").write_bytes(pickle.dumps(index))
+
+
+def build_ade20k_full_without_index(root: Path) -> None:
+    """ADE20K full without its index; every file that counts is below images/ADE."""
+    build_ade20k_full(root)
+    (root / "ADE20K_2021_17_01/index_ade20k.pkl").unlink()
 
 
 def build_context(root: Path) -> None:
@@ -195,6 +201,15 @@ def build_voc(root: Path) -> None:
         listed.write_text("".join(f"{stem}\n" for stem in stems))
 
 
+def build_voc_in_colours(root: Path) -> None:
+    """PASCAL VOC 2012 with label maps in the colours of its palette."""
+    build_voc(root)
+    background, aeroplane, monitor, void = (0, 0, 0), (128, 0, 0), (0, 64, 128), (224, 224, 192)
+    for path in (root / "VOCdevkit/VOC2012/SegmentationClass").iterdir():
+        ids = quarters(0, 1, 2, 3)
+        labels(path, np.array([background, aeroplane, monitor, void], np.uint8)[ids])
+
+
 def build_cityscapes(root: Path) -> None:
     """Cityscapes fine: pictures, label and instance ids."""
     base = root / "cityscapes"
@@ -207,6 +222,25 @@ def build_cityscapes(root: Path) -> None:
             instances = quarters(7, 26, 29000, 0, dtype=np.uint16)
             instances[2:6, 20:26] = 26001
             labels(base / f"gtFine/{split}/{city}/{stem}_gtFine_instanceIds.png", instances)
+
+
+def build_cityscapes_of_instances(root: Path) -> None:
+    """Cityscapes fine with instance ids only."""
+    build_cityscapes(root)
+    for path in (root / "cityscapes/gtFine").glob("*/*/*_labelIds.png"):
+        path.unlink()
+
+
+def build_mapillary_v2(root: Path) -> None:
+    """The archive of Mapillary Vistas v2.0: annotations of v1.2 and of v2.0 in folders of their own."""
+    build_mapillary(root)
+    base = root / "mapillary_vistas/validation"
+    for part in ("labels", "panoptic"):
+        (base / "v1.2").mkdir(exist_ok=True)
+        (base / part).rename(base / "v1.2" / part)
+        labels(base / "v2.0" / part / "zz_1A.png", quarters(0, 100, 123, 7))
+    write_json(base / "v2.0/panoptic/panoptic_2020.json", {})
+    write_json(root / "mapillary_vistas/config_v1.2.json", {})
 
 
 def build_mapillary(root: Path) -> None:
@@ -323,6 +357,13 @@ MINIATURES = {
         ("coco/annotations/instances_val2017.json",),
         ("coco/annotations/ov_split_48_17/instances_val2017_seen48.json",),
     ),
+    "ade20k full without index": Miniature(
+        build_ade20k_full_without_index,
+        ade20k_full.prepare,
+        _both("openvocab_ade20k_full_sem_seg_{}"),
+        ("ADE20K_2021_17_01/images/ADE/validation/urban/street/ADE_val_00000002_seg.png",),
+        ("ADE20K_2021_17_01/annotations_detectron2/validation/ADE_val_00000001.tif",),
+    ),
     "pascal context 59": Miniature(
         build_context,
         pascal.prepare_context_59,
@@ -344,6 +385,23 @@ MINIATURES = {
         ("VOCdevkit/VOC2012/SegmentationClass/2007_000042.png",),
         ("pascal_voc_d2/annotations_pascal20/validation/2007_000033.png",),
     ),
+    "pascal voc in colours": Miniature(
+        build_voc_in_colours,
+        pascal.prepare_voc,
+        (*_both("openvocab_pascal20_sem_seg_{}"), *_both("openvocab_pascal21_sem_seg_{}")),
+        ("VOCdevkit/VOC2012/SegmentationClass/2007_000042.png",),
+        ("pascal_voc_d2/annotations_pascal20/validation/2007_000033.png",),
+    ),
+    "cityscapes of instance ids": Miniature(
+        build_cityscapes_of_instances,
+        cityscapes.prepare,
+        _both("openvocab_cityscapes_fine_panoptic_{}"),
+        (f"{CITY}/val/ulm/ulm_000000_000020_gtFine_instanceIds.png",),
+        (
+            f"{CITY}/val/ulm/ulm_000000_000019_gtFine_labelTrainIds.png",
+            f"{CITY}/cityscapes_panoptic_val/ulm_000000_000019_gtFine_panoptic.png",
+        ),
+    ),
     "cityscapes": Miniature(
         build_cityscapes,
         cityscapes.prepare,
@@ -361,5 +419,16 @@ MINIATURES = {
         ("mapillary_vistas/validation/labels/zz_1A.png",),
         ("mapillary_vistas/validation/panoptic_2018.json",),
     ),
+    "mapillary in the archive of v2.0": Miniature(
+        build_mapillary_v2,
+        mapillary.prepare,
+        ("openvocab_mapillary_vistas_panoptic_val",),
+        ("mapillary_vistas/validation/v1.2/labels/zz_1A.png",),
+        (
+            "mapillary_vistas/validation/panoptic_2018.json",
+            "mapillary_vistas/validation/labels/zz_1A.png",
+            "mapillary_vistas/validation/panoptic/zz_1A.png",
+        ),
+    ),
 }
-"""By name; one for each preparation."""
+"""By name; at least one for each preparation."""

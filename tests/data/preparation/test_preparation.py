@@ -63,7 +63,7 @@ def test_from_download_to_records(tmp_path, miniature) -> None:
     assert all((tmp_path / path).exists() for path in miniature.outputs)
     register_all(str(tmp_path))
     for name in miniature.rows:
-        records = get_dataset(name)
+        records = get_dataset(name, allow_incomplete=True)
         assert records and all(Path(record["file_name"]).exists() for record in records)
         row = DATASETS[name]
         if row.kind == "instance":
@@ -154,7 +154,7 @@ def test_broken_picture_is_not_copied(tmp_path, capsys, name, file) -> None:
 
 def test_every_script_calls_its_preparation(root_dir, capsys, monkeypatch) -> None:
     scripts = sorted((root_dir / "datasets").glob("prepare_*.py"))
-    assert len(scripts) == len(MINIATURES)
+    assert len(scripts) == len({miniature.prepare for miniature in MINIATURES.values()})
     for script in scripts:
         monkeypatch.setattr("sys.argv", [str(script), "--help"])
         with pytest.raises(SystemExit) as stop:
