@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from ast import literal_eval
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -24,6 +24,7 @@ COMMAND_LINE = "command line"
 # Keys whose default is a number, where null has a meaning of its own.
 NULLABLE = {"MODEL.MASKCLIPPP.VISUAL_ENCODER.DOWN_MASK_THRESH", "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.DOWN_MASK_THRESH"}
 MAX_SHOWN = 80
+MAX_FOLDERS = 300
 MAX_LITERAL = 10_000
 """Longer text is no literal: Python's parser does not bear any nesting."""
 
@@ -75,11 +76,17 @@ def _find(path: Path, named_in: str = COMMAND_LINE) -> Path:
     for candidate in (path, SOURCE_TREE / path):
         if os.path.isfile(candidate):
             return candidate
-    folder = next(parent for parent in (path.absolute().parent, *path.absolute().parents) if os.path.isdir(parent))
-    found = {file.name: file for file in itertools.islice(folder.rglob("*.yaml"), 2000)}
+    folder = next(parent for parent in path.absolute().parents if os.path.isdir(parent))
+    found = {file.name: file for file in _configs_below(folder)}
     similar = [str(found[name]) for name in nearest(path.name, found)]
     hint = f"; did you mean {', '.join(similar)}?" if similar else ""
     raise UserError(f"{named_in}: there is no config file {path}{hint}")
+
+
+def _configs_below(folder: Path) -> Iterator[Path]:
+    """The config files in the first folders that are found, for a hint: there may be a whole disk below."""
+    for root, _, names in itertools.islice(os.walk(folder), MAX_FOLDERS):
+        yield from (Path(root, name) for name in names if name.endswith(".yaml"))
 
 
 def _pair_up(overrides: Sequence[str]) -> list[Setting]:
