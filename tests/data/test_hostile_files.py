@@ -175,3 +175,18 @@ def test_ids_of_thousands_of_digits(tmp_path):
 def test_a_table_of_masks_with_ids_that_are_none(tmp_path, image_id):
     (tmp_path / "a.json").write_text('{"images": [{"id": ' + image_id + '}], "annotations": []}')
     assert "a.json, 'images'" in refusal(MaskTable.read, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("key", ["images", "labels"])
+def test_a_folder_of_a_dataset_that_is_none(tmp_path, key):
+    (tmp_path / "i").mkdir()
+    tree = {
+        "images": "i",
+        "labels": "i",
+        "classes": "[dog, cat]",
+        "image_ext": "png",
+        "label_ext": "png",
+        key: "/dev/zero",
+    }
+    (tmp_path / "d.yaml").write_text("".join(f"{name}: {value}\n" for name, value in tree.items()))
+    assert f"{key} must be a folder, /dev/zero is none" in refusal(get_metadata, str(tmp_path / "d.yaml"))

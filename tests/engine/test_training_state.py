@@ -72,6 +72,8 @@ def damage(good: dict[str, Any], where: str, value: Any) -> None:
         ("optimizer/param_groups/0/lr", ...),
         ("optimizer/param_groups/1/betas", [0.9]),
         ("optimizer/param_groups/1/betas", ...),
+        ("optimizer/param_groups/1/betas", (0.9, 1.0)),
+        ("optimizer/param_groups/1/lr", -1),
         ("optimizer/param_groups/1/params", [0, 1, 2]),
         ("optimizer/param_groups/1/params", ["a"]),
         ("optimizer/param_groups/1/params", ...),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -94,6 +95,13 @@ def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path):
     assert "it claims to hold 2097" in refusal(tmp_path / "w.pth")
 
 
+def test_a_tar_archive_that_begins_like_a_pickle(tmp_path):
+    with tarfile.open(tmp_path / "w.pth", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        archive.addfile(tarfile.TarInfo("\x80\x02"), None)
+    assert (tmp_path / "w.pth").read_bytes().startswith(b"\x80\x02")
+    assert "it is a tar archive" in refusal(tmp_path / "w.pth")
+
+
 def header(content: object, length: int | None = None) -> bytes:
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text
@@ -139,7 +147,7 @@ def test_a_page_stored_as_weights_says_so(tmp_path):
 
 def test_an_archive_of_a_program_gives_no_unsafe_advice(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "w.pt"))
-    assert "not readable as a checkpoint" in refusal(tmp_path / "w.pt")
+    assert "(it is a program of TorchScript; save its state_dict() instead)" in refusal(tmp_path / "w.pt")
 
 
 @pytest.mark.timeout(60)
