@@ -101,7 +101,7 @@ def damage_text(rng: random.Random, text: str) -> str:
                 [line.swapcase()],
                 [f" {line}"],
                 [rng.choice(_PIECES)],
-                [line * 200],
+                [line[:5000] * 200],
             )
         )
         if not lines:
