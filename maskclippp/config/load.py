@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from ast import literal_eval
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -86,7 +87,8 @@ def _find(name: str, folder: Path, named_in: str) -> Path:
     if found is not None:
         return found
     path = folder / resolve(name)
-    beside = {file.name: str(file) for file in itertools.islice(path.parent.glob("*.yaml"), MAX_LISTED)}
+    listed = path.parent.glob("*.yaml") if os.path.isdir(path.parent) else ()
+    beside = {file.name: str(file) for file in itertools.islice(listed, MAX_LISTED)}
     own = shipped_configs()
     shipped = {file.name: str(file.relative_to(own.parent)) for file in own.rglob("*.yaml")}
     similar = [(shipped | beside)[close] for close in nearest(path.name, shipped | beside)]

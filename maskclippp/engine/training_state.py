@@ -15,7 +15,9 @@ from torch import Tensor
 
 from maskclippp.utils.errors import first_line, show
 
+_ADAM = (torch.optim.Adam, torch.optim.AdamW)  # in older releases of torch neither is the other
 _OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
+_SETTINGS_OF_ADAM = ("lr", "betas", "eps", "weight_decay")
 
 
 def load_training_state(thing: Any, state: Any) -> None:
@@ -49,10 +51,13 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any])
         raise ValueError(f"it has {len(groups)} groups of parameters, not {len(optimizer.param_groups)}")
     for number, (own, found) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
         _check_group(own, found, f"group {number}")
+        if isinstance(optimizer, _ADAM):
+            # Its constructor knows which numbers are possible.
+            type(optimizer)([torch.zeros(1)], **{key: found[key] for key in _SETTINGS_OF_ADAM})
     numbers = chain.from_iterable(group["params"] for group in groups)
     parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
     shapes = {number: parameter.shape for number, parameter in zip(numbers, parameters, strict=True)}
-    needed = _OF_ADAM if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) else ()
+    needed = _OF_ADAM if isinstance(optimizer, _ADAM) else ()
     for number, entry in entries.items():
         if number not in shapes:
             raise ValueError(f"it has a state of parameter {show(number)}, which is in no group")
@@ -66,7 +71,7 @@ def _check_group(own: Mapping[str, Any], found: Any, where: str) -> None:
     if len(found["params"]) != len(own["params"]) or not all(type(number) is int for number in found["params"]):
         raise ValueError(f"{where} has not {len(own['params'])} parameters by number")
     for key, value in own.items():
-        if key != "params" and (key in found or isinstance(value, float | tuple)):
+        if key != "params" and (key in found or isinstance(value, float | tuple) or key in _SETTINGS_OF_ADAM):
             _check_kind(value, found.get(key), f"{where}, {key}")
 
 

@@ -67,7 +67,7 @@ def read_text(path: str | os.PathLike, limit: int = MAX_TEXT_BYTES) -> str:
     """
     with open_regular(path, limit) as file:
         try:
-            return file.read(limit + 1).decode("utf-8-sig")
+            return file.read().decode("utf-8-sig")
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:

@@ -38,4 +38,4 @@ def find_config(name: str, folder: str | Path = "") -> Path | None:
     candidates = [Path(folder) / path]
     if path.parts[:1] == (CONFIGS,):
         candidates.append(shipped_configs().joinpath(*path.parts[1:]))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # also names too long

@@ -230,3 +230,44 @@ def test_every_config_of_the_project_loads(root_dir):
     assert files
     for file in files:
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("SEED: 0x" + "f" * 5000 + "\n", "is not a valid int"),
+        ("SEED: " + "9" * 5000 + "\n", "is not a valid int"),
+        ("SEED: !!int ''\n", "is not a valid int"),
+        ("SEED: !!float ''\n", "is not a valid float"),
+        ("SEED: !!bool maybe\n", "is not a valid bool"),
+        ("SEED: !!timestamp x\n", "is not a valid timestamp"),
+        ("SEED: " + "[" * 5000 + "\n", "nested too deeply"),
+        ("- " * 3000 + "\n", "nested too deeply"),
+        ("SEED: '" + "0x" + "f" * 5000 + "'\n", "SEED has a number of more than 64 bits"),
+        ("WANDB:\n  PROJECT: x\n  NAME: {}\n", "WANDB.NAME must be a text, a number or a list"),
+        ("S\x1bEED: 1\n", "not valid YAML"),
+        ('"K\\n\\e[31m": 1\n', "unknown key K; \\x1b[31m"),
+        ("K" * 100_000 + ": 1\n", "not valid YAML"),
+    ],
+)
+def test_values_that_python_does_not_bear(write, text, part):
+    found = message(write("a.yaml", text))
+    assert part in found and "a.yaml" in found and "\n" not in found and len(found) <= 1000
+
+
+@pytest.mark.parametrize(
+    "value", ["{[]: 1}", "(" * 9000, "-" * 9000 + "1", "0x" + "f" * 5000, "9" * 5000, "[" * 200_000]
+)
+def test_overrides_that_python_does_not_bear(value):
+    found = message("", ["SEED", value])
+    assert found.startswith("command line: SEED") and "\n" not in found and len(found) <= 1000
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 300 + ".yaml", "d/" * 3000 + "a.yaml", "a\0.yaml", "/dev/zero", "~nobody/a.yaml"]
+)
+def test_names_that_lead_to_no_config(write, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no config file" in message(name)
+    if "\0" not in name:
+        assert "there is no config file" in message(write("a.yaml", f"_BASE_: {name}\n"))

@@ -1,64 +1,80 @@
-"""Writing files whole, and what is said where they cannot be."""
+"""Files of others: only regular ones of bounded size; and messages that stay one line whatever stands in a file."""
 
 from __future__ import annotations
 
-import errno
+import os
+import pickle
 
 import pytest
-import torch
 
-from maskclippp.utils.errors import error_line, told_in_one_line
-from maskclippp.utils.files import atomic_write
-from maskclippp.utils.torch_files import save_torch
+from maskclippp.utils.errors import MAX_LINE, UserError, as_line, first_line, show
+from maskclippp.utils.files import open_regular, read_text, regular_file
 
 
-def test_a_failed_write_names_its_file_and_keeps_the_old_one(tmp_path):
+@pytest.fixture
+def strange_paths(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    return {
+        "/dev/zero": "this is a device, not a file",
+        str(tmp_path / "zero"): "this is a device, not a file",
+        str(tmp_path / "pipe"): "this is a pipe, not a file",
+        str(tmp_path / "folder"): "this is a folder, not a file",
+        str(tmp_path / "loop"): "cannot be read: Too many levels of symbolic links",
+        str(tmp_path / "missing"): "no such file",
+        str(tmp_path / ("n" * 300)): "cannot be read: File name too long",
+        f"{tmp_path}/{'d/' * 3000}x": "cannot be read: File name too long",
+        f"{tmp_path}/a\0b": "cannot be read: embedded null byte",
+        f"{tmp_path}/\ud800": "cannot be read: 'utf-8' codec can't encode",
+    }
+
+
+@pytest.mark.timeout(20)  # a pipe or a device would be read for ever
+@pytest.mark.parametrize("reader", [regular_file, read_text])
+def test_what_is_no_file_is_refused_and_not_opened(strange_paths, reader):
+    for path, reason in strange_paths.items():
+        with pytest.raises(UserError) as caught:
+            reader(path)
+        text = str(caught.value)
+        assert reason in text and "\n" not in text and len(text) <= MAX_LINE, path
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(OSError) as caught, atomic_write(path) as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.filename == str(path) and path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-    line = error_line(caught.value)
-    assert line.startswith(f"{path}: No space left on device; free some space there")
+    path.write_bytes(b"\xef\xbb\xbf" + "ä\n".encode())
+    assert read_text(path) == "ä\n" and regular_file(path, 6) == path
+    with pytest.raises(UserError, match=r"a\.txt: 6 bytes are too many for such a file \(at most 5\)"):
+        read_text(path, 5)
+    with open_regular(path) as file:
+        assert file.read(3) == b"\xef\xbb\xbf"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(UserError, match=r"a\.txt: not a text in UTF-8, its byte 2 is 0xff"):
+        read_text(path)
 
 
-def test_an_error_of_another_file_keeps_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "a.txt"):
-        (tmp_path / "b.txt").read_text()
-    assert caught.value.filename == str(tmp_path / "b.txt")
+def test_an_error_is_one_line_that_any_terminal_prints():
+    assert str(UserError("a:\n  b\r\nc\n\nd")) == "a: b; c; d"
+    assert str(UserError("\x1b[31mred\x00\u2028\ud800")) == "\\x1b[31mred\\x00; \\ud800"
+    long = str(UserError("where: " + "x" * 100_000 + " what to do"))
+    assert len(long) <= MAX_LINE and long.startswith("where: xxx") and long.endswith("xxx what to do")
+    assert str(UserError("grüße an 猫")) == "grüße an 猫" and as_line("") == ""
+    assert str(pickle.loads(pickle.dumps(UserError("a\nb")))) == "a; b"
 
 
-def test_a_full_disk_behind_torch(monkeypatch):
-    """Torch's own error speaks of a position in its file; this device is always full."""
-
-    def fails(content, path) -> None:
-        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 128 vs 22")
-
-    monkeypatch.setattr(torch, "save", fails)
-    with pytest.raises(OSError, match="No space left") as caught:
-        save_torch({}, "/dev/full")
-    assert caught.value.errno == errno.ENOSPC
+def test_details_have_lines_of_their_own_and_an_end():
+    lines = str(UserError("f.yaml: 40 problems", details=[f"a\n{number}" for number in range(40)])).split("\n")
+    assert lines[:2] == ["f.yaml: 40 problems", "  a; 0"] and lines[-1] == "  and 10 more" and len(lines) == 32
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied; take a place where you may"),
-        (OSError(errno.ENOSPC, "No space left on device"), "out: No space left on device; free some space"),
-        (OSError("Caught OSError in worker\nTraceback\nOSError: bad"), "OSError: bad"),
-        (
-            RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "),
-            "DataLoader worker (pid 3) is killed",
-        ),
-    ],
-)
-def test_what_a_door_prints(error, line):
-    assert told_in_one_line(error) and error_line(error, folder="out").startswith(line)
-    assert "\n" not in error_line(error, folder="out")
-
-
-def test_a_bug_keeps_its_traceback():
-    assert (
-        not told_in_one_line(RuntimeError("x")) and not told_in_one_line(KeyError("x")) and not told_in_one_line(None)
-    )
+def test_values_and_errors_of_others_are_shown_in_short():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (deep, "x" * 10**6, 10**10_000, list(range(10**5)), {"a": deep}, b"x" * 10**6):
+        assert len(show(value)) < 200
+    assert show("a") == "'a'" and show([1, None]) == "[1, None]"
+    assert first_line(RuntimeError("use weights_only=False\nreally")) == "RuntimeError"
+    assert first_line(RuntimeError("Error(s) in X:\n\tsize\nmore")) == "Error(s) in X: size"
+    assert first_line(KeyError()) == "KeyError" and first_line(OSError(28, "No space", "p" * 500)) == "No space"

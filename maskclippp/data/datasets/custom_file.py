@@ -12,6 +12,7 @@ from maskclippp.data.layouts import files_below
 from maskclippp.utils.errors import UserError, did_you_mean, show
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
+FOLDERS = ("images", "labels", "segments")
 KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext")
 MAX_LABEL = 65535
 MAX_ID_DIGITS = 18
@@ -81,9 +82,12 @@ class DatasetFile:
         return value
 
     def path(self, key: str) -> str:
-        """Return an absolute path, "" if there is none."""
+        """Return an absolute path, "" if there is none. A folder need not be there, but must not be a file."""
         text = self.text(key)
-        return str(self._folder / os.path.expanduser(text)) if text else ""
+        path = str(self._folder / os.path.expanduser(text)) if text else ""
+        if key in FOLDERS and os.path.exists(path) and not os.path.isdir(path):
+            raise UserError(f"{self.where(key)}: {key} must be a folder, {path} is none")
+        return path
 
     def found_suffix(self, key: str, default: str) -> str:
         """Return the suffix, without its point, that the pictures of a folder share."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def why_not_weights(path: str | Path, suffix: str = "") -> str:
         return ""
     if not begin.startswith(_FIRST_BYTES[suffix]):
         return _looks_like(begin)
-    return _why_not_archive(path, size) if begin.startswith(_ZIP) else ""
+    if begin.startswith(_ZIP):
+        return _why_not_archive(path, size)
+    # Releases of torch before 2.6 unpickle what is in a tar archive without looking what it is.
+    return "it is a tar archive" if tarfile.is_tarfile(path) else ""
 
 
 def _why_not_safetensors(begin: bytes, size: int) -> str:
@@ -51,10 +55,13 @@ def _why_not_safetensors(begin: bytes, size: int) -> str:
 def _why_not_archive(path: str | Path, size: int) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
     # The module meets damaged entries with errors of many kinds.
     except Exception:
         return "it breaks off or is damaged"
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        return "it is a program of TorchScript; save its state_dict() instead"
+    claimed = sum(entry.file_size for entry in entries)
     too_much = claimed > 2 * size + MAX_UNPACKED_BYTES
     return f"it claims to hold {claimed} bytes, and has {size}" if too_much else ""
 

@@ -6,9 +6,11 @@ import random
 from pathlib import Path
 
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from maskclippp.data.datasets import get_dataset, get_metadata
+from maskclippp.data.datasets.custom import is_custom
 from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.data.vocabularies.check import check_vocabulary, compare_with, read_classes
 from maskclippp.data.vocabularies.vocabulary import FOLDER
@@ -52,6 +54,13 @@ def dataset_case(around: Surroundings) -> Case:
     content = damage_text(rng, text) if rng.random() < 0.3 else text
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
     return Case(lambda: _use(path), (path.name, folder.name))
+
+
+def forget_datasets() -> None:
+    """Forget datasets by file: the next input has a file of the same name."""
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        for name in filter(is_custom, list(catalog)):
+            catalog.pop(name)
 
 
 def _use(path: Path) -> None:

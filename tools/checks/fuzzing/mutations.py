@@ -101,7 +101,7 @@ def damage_text(rng: random.Random, text: str) -> str:
                 [line.swapcase()],
                 [f" {line}"],
                 [rng.choice(_PIECES)],
-                [line * 200],
+                [line[:5000] * 200],
             )
         )
         if not lines:
@@ -163,7 +163,13 @@ def _retype(rng: random.Random, parent: Any, key: Any, places: list) -> None:
     value = parent[key]
     choices: list[Callable[[], Any]] = [lambda: [value], lambda: {"0": value}, lambda: str(value)]
     if isinstance(value, int | float):
-        choices += [lambda: -value, lambda: float(value), lambda: value + 1, lambda: value * 1000, lambda: bool(value)]
+        choices += [
+            lambda: -value,
+            lambda: value / 2 if abs(value) < 1e9 else 0.5,
+            lambda: value + 1,
+            lambda: value * 1000,
+            lambda: bool(value),
+        ]
     if isinstance(value, dict):
         choices += [lambda: list(value.values()), lambda: list(value)]
     if isinstance(value, list):

@@ -98,7 +98,7 @@ def _damage_png(rng: random.Random, content: bytes) -> bytes:
             fields[rng.randrange(2, 7)] = rng.randrange(256)
         data = _HEADER.pack(*fields)
     elif kind == b"IDAT" and rng.random() < 0.3:
-        data = zlib.compress(bytes(rng.choice((10, 10**6, 10**8))))
+        data = zlib.compress(bytes(rng.choice((10, 10**6, 3 * 10**7))))
     else:
         data = damage_bytes(rng, data)
     chunks[index] = (kind, data)

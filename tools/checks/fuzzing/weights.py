@@ -73,7 +73,8 @@ def clip_case(around: Surroundings) -> Case:
         _write(around, path)
     else:
         content = _TOY.read_bytes()
-        path.write_bytes(damage_bytes(around.rng, content[:4000]) + content[4000:])
+        begin = content[:4000] if around.rng.random() < 0.1 else damage_bytes(around.rng, content[:4000])
+        path.write_bytes(begin + content[4000:])
     return Case(lambda: create_clip("toy-clip", str(path)), (path.name,))
 
 

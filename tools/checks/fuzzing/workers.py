@@ -22,6 +22,7 @@ from maskclippp.utils.errors import UserError
 
 from .case import Outcome, judge
 from .kinds import make_case
+from .lists import forget_datasets
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def _attempt(seed: int, index: int, kind: str, folder: Path) -> Outcome:
     case_folder, canary = folder / "case", folder / "canary"
     case_folder.mkdir(parents=True)
     os.chdir(folder)
+    forget_datasets()
     try:
         case = make_case(seed, index, kind, case_folder, canary)
         case.read()
