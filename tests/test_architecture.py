@@ -55,6 +55,39 @@ def test_imports_go_down():
     assert not wrong
 
 
+def misplaced_imports(path: Path) -> list[str]:
+    """Imports that are relative across rooms, or absolute inside one; the package's own files are rooms of one file."""
+    own = ("maskclippp", *path.relative_to(PACKAGE).parent.parts)
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = own[: len(own) - node.level + 1]
+            if len(start) < 2:  # it leads out of the room
+                wrong.append(f"{path.name}:{node.lineno} from {'.' * node.level}{node.module or ''}")
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+            inside = [name for name in modules if len(own) > 1 and f"{name}.".startswith(".".join(own[:2]) + ".")]
+            wrong += [f"{path.name}:{node.lineno} {name}" for name in inside]
+    return wrong
+
+
+def test_imports_are_relative_inside_a_room_and_absolute_across():
+    assert [place for path in FILES for place in misplaced_imports(path)] == []
+
+
+def test_the_reader_of_misplaced_imports_sees_them(tmp_path, monkeypatch):
+    package = tmp_path / "maskclippp"
+    (package / "data" / "mappers").mkdir(parents=True)
+    monkeypatch.setitem(globals(), "PACKAGE", package)
+    file = package / "data" / "mappers" / "bad.py"
+    right = "from ..images import a\nfrom maskclippp.database import b\nfrom . import c\nimport maskclippp.utils\n"
+    file.write_text(f"{right}from ...utils import d\nfrom maskclippp.data import e\nimport maskclippp.data.images\n")
+    assert [place.split()[0] for place in misplaced_imports(file)] == ["bad.py:5", "bad.py:6", "bad.py:7"]
+    top = package / "top.py"
+    top.write_text("from .utils import a\nfrom maskclippp.data import b\n")
+    assert len(misplaced_imports(top)) == 1
+
+
 def test_first_line_of_each_file_tells_its_purpose():
     docstrings = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES}
     assert not [str(path) for path, docstring in docstrings.items() if not docstring]
