@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .data.images import read_image
-from .data.layouts import files_below
-from .data.names import output_of, unique_names
-from .mask_generators.classical import felzenszwalb_labels
-from .utils.errors import UserError
-from .utils.files import atomic_write
+from maskclippp.data.images import read_image
+from maskclippp.data.layouts import files_below
+from maskclippp.data.names import output_of, unique_names
+from maskclippp.mask_generators.classical import felzenszwalb_labels
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import atomic_write
 
 PICTURES = (".jpg", ".jpeg", ".png")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..utils.registry import Registry
+from maskclippp.utils.registry import Registry
 
 CRITERION_REGISTRY = Registry("CRITERION")
 CRITERION_REGISTRY.__doc__ = """

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from detectron2.config import configurable
 from torch import Tensor, nn
 
-from ..utils.logging import WarnOnce
-from ..utils.precision import full_precision
+from maskclippp.utils.logging import WarnOnce
+from maskclippp.utils.precision import full_precision
+
 from .build import CRITERION_REGISTRY
 
 logger = logging.getLogger(__name__)

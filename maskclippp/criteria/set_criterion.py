@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from detectron2.config import configurable
 from torch import Tensor, nn
 
-from ..utils.precision import full_precision
+from maskclippp.utils.precision import full_precision
+
 from .matching import CostWeights, MaskTargets, assign, matching_costs
 from .points import sample_maps, sample_masks, uncertain_points
 

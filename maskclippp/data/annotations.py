@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.images import decode
 from maskclippp.utils.errors import UserError, first_line
 from maskclippp.utils.files import open_regular
+
+from .images import decode
 
 MAX_JSON_BYTES = 4 << 30
 """The largest published annotation files have a little more than one gigabyte."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskclippp.data.vocabularies import split_synonyms
+from .vocabularies import split_synonyms
 
 SHOWN = 5
 

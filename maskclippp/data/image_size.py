@@ -6,9 +6,10 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from maskclippp.data.images import DECODER_ERRORS, decoder_message, open_image
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import regular_file
+
+from .images import DECODER_ERRORS, decoder_message, open_image
 
 _SIDEWAYS = (5, 6, 7, 8)
 

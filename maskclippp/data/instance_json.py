@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.annotations import read_json
-from maskclippp.data.images import MAX_PIXELS
-from maskclippp.data.polygons import check_coordinates
-from maskclippp.data.segmentations import checked_segmentation, segmentation_measures
 from maskclippp.utils.errors import UserError
+
+from .annotations import read_json
+from .images import MAX_PIXELS
+from .polygons import check_coordinates
+from .segmentations import checked_segmentation, segmentation_measures
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import check_size
-from maskclippp.data.images import MAX_PIXELS
-from maskclippp.data.instance_json import whole_number
-from maskclippp.data.polygons import MIN_VALUES, check_coordinates
-from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError
+
+from .annotations import check_size
+from .images import MAX_PIXELS
+from .instance_json import whole_number
+from .polygons import MIN_VALUES, check_coordinates
+from .segmentations import checked_segmentation, segmentation_mask
 
 logger = logging.getLogger(__name__)
 

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
-from maskclippp.data.images import MAX_PIXELS, decode
-from maskclippp.data.instance_json import image_key
-from maskclippp.data.labelme import is_labelme, labelme_masks
-from maskclippp.data.names import NameIndex, own_names
-from maskclippp.data.run_length import decode_rle
-from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError, first_line, show
 from maskclippp.utils.files import regular_file
+
+from .annotations import ONE_CHANNEL, check_size, read_json, read_label_map, read_panoptic_ids
+from .images import MAX_PIXELS, decode
+from .instance_json import image_key
+from .labelme import is_labelme, labelme_masks
+from .names import NameIndex, own_names
+from .run_length import decode_rle
+from .segmentations import checked_segmentation, segmentation_mask
 
 logger = logging.getLogger(__name__)
 

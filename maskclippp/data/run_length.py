@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskclippp.data.images import MAX_PIXELS
 from maskclippp.utils.errors import UserError
+
+from .images import MAX_PIXELS
 
 _FIRST_CHARACTER = 48
 _MAX_CHARACTERS = 7

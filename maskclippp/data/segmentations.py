@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskclippp.data.annotations import check_size
-from maskclippp.data.polygons import polygon_rle, usable_polygons
-from maskclippp.data.run_length import check_rle, decode_rle
 from maskclippp.utils.errors import UserError
+
+from .annotations import check_size
+from .polygons import polygon_rle, usable_polygons
+from .run_length import check_rle, decode_rle
 
 Segmentation = list[list[float]] | dict[str, Any]
 

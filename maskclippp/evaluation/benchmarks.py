@@ -15,8 +15,9 @@ from maskclippp.data.annotations import read_json
 from maskclippp.data.datasets import DATASETS, DatasetRow
 from maskclippp.data.datasets.mess import DOMAINS
 from maskclippp.data.inspection.presence import find
-from maskclippp.evaluation.domains import PARTIAL, domain_means
 from maskclippp.utils.errors import UserError
+
+from .domains import PARTIAL, domain_means
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
 from maskclippp.data.datasets import get_metadata, ignore_label_of
-from maskclippp.evaluation.cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
-from maskclippp.evaluation.instance import InstanceEvaluator
-from maskclippp.evaluation.lvis_instances import LVISEvaluator
-from maskclippp.evaluation.mask_accuracy import MaskAccEvaluator
-from maskclippp.evaluation.oracle import AssignedClassesEvaluator
-from maskclippp.evaluation.panoptic import PanopticEvaluator
-from maskclippp.evaluation.predictions import PredictionWriter
-from maskclippp.evaluation.recall import MaskRecallEvaluator
-from maskclippp.evaluation.semantic import SemSegEvaluator
-from maskclippp.evaluation.streaming import EvaluatorGroup, StreamingEvaluator
 from maskclippp.utils.errors import UserError
+
+from .cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from .instance import InstanceEvaluator
+from .lvis_instances import LVISEvaluator
+from .mask_accuracy import MaskAccEvaluator
+from .oracle import AssignedClassesEvaluator
+from .panoptic import PanopticEvaluator
+from .predictions import PredictionWriter
+from .recall import MaskRecallEvaluator
+from .semantic import SemSegEvaluator
+from .streaming import EvaluatorGroup, StreamingEvaluator
 
 logger = logging.getLogger(__name__)
 

@@ -22,14 +22,15 @@ from maskclippp.data.image_size import image_size_hw
 from maskclippp.data.layouts import is_visible
 from maskclippp.data.names import output_name
 from maskclippp.data.vocabularies import split_synonyms
-from maskclippp.evaluation.class_metric import of_class
-from maskclippp.evaluation.confusion import as_array
-from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
-from maskclippp.evaluation.optional import earlier_numpy, require
-from maskclippp.evaluation.report import write_results
-from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, write_legend
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
+
+from .class_metric import of_class
+from .confusion import as_array
+from .label_maps import CoverageCounter, predicted_labels
+from .optional import earlier_numpy, require
+from .report import write_results
+from .saved_label_maps import save_label_map, saved_classes, write_legend
+from .streaming import Scores, State, StreamingEvaluator
 
 INSTALL = "pip install 'maskclippp[cityscapes]' or pip install cityscapesscripts"
 UNLABELLED = 0

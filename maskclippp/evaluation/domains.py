@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.evaluation.class_metric import overall
+from .class_metric import overall
 
 # MESS takes the four label sets of PAXRay-4 as one dataset.
 _PARTS_OF_ONE = ("paxray_",)

@@ -19,16 +19,17 @@ from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
 from maskclippp.data.instance_json import InstanceFile, read_instances
-from maskclippp.evaluation.class_metric import of_class, overall
-from maskclippp.evaluation.confusion import as_array
-from maskclippp.evaluation.instance_images import InstanceImages, without_others
-from maskclippp.evaluation.instance_results import for_task, number_images, with_mask_box
-from maskclippp.evaluation.open_ap import open_average_precision
-from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
-from maskclippp.evaluation.similarity import check_similarity
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
+
+from .class_metric import of_class, overall
+from .confusion import as_array
+from .instance_images import InstanceImages, without_others
+from .instance_results import for_task, number_images, with_mask_box
+from .open_ap import open_average_precision
+from .report import log_class_tables, write_class_csv, write_results
+from .similarity import check_similarity
+from .streaming import Scores, State, StreamingEvaluator
 
 logger = logging.getLogger(__name__)
 

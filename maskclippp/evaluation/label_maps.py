@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.evaluation.confusion import as_array
 from maskclippp.utils.errors import UserError
+
+from .confusion import as_array
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from maskclippp.data.instance_json import InstanceFile
-from maskclippp.evaluation.instance import InstanceEvaluator
-from maskclippp.evaluation.instance_results import for_task
-from maskclippp.evaluation.optional import earlier_numpy, require
 from maskclippp.utils.errors import UserError
+
+from .instance import InstanceEvaluator
+from .instance_results import for_task
+from .optional import earlier_numpy, require
 
 LVIS_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 INSTALL = "pip install --no-deps lvis"

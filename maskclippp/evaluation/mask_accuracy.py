@@ -14,12 +14,13 @@ import torch
 from maskclippp.data.annotations import labelled_classes, read_label_map
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
-from maskclippp.evaluation.class_metric import of_class
-from maskclippp.evaluation.confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
-from maskclippp.evaluation.pictures import draw_confusion
-from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
 from maskclippp.utils.errors import UserError
+
+from .class_metric import of_class
+from .confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
+from .pictures import draw_confusion
+from .report import log_class_tables, write_class_csv, write_results
+from .streaming import Scores, State, StreamingEvaluator, add_seen
 
 logger = logging.getLogger(__name__)
 

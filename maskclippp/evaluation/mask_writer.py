@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskclippp.data.run_length import encode_rle
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.files import atomic_write
+
+from .streaming import Scores, State, StreamingEvaluator
 
 
 class MaskWriter(StreamingEvaluator):

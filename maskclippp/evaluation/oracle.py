@@ -18,9 +18,10 @@ from detectron2.structures import BitMasks, Instances
 from torch import Tensor
 
 from maskclippp.data.annotations import check_size, labelled_classes, read_label_map, read_panoptic_ids
-from maskclippp.evaluation.assignment import best_assignment, label_map_masks
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
+
+from .assignment import best_assignment, label_map_masks
+from .streaming import Scores, State, StreamingEvaluator
 
 
 class AssignedClassesEvaluator(StreamingEvaluator):

@@ -14,17 +14,18 @@ from tabulate import tabulate
 from maskclippp.data.annotations import read_panoptic_ids
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.panoptic_segments import small_area
-from maskclippp.evaluation.class_metric import of_class
-from maskclippp.evaluation.confusion import as_array
-from maskclippp.evaluation.panoptic_areas import AreaCounts
-from maskclippp.evaluation.panoptic_matching import ImageMatches, PanopticCounts, match_segments, mean_quality
-from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
-from maskclippp.evaluation.report import write_class_csv, write_results
-from maskclippp.evaluation.saved_segments import save_annotations, save_segments, saved_categories
-from maskclippp.evaluation.similarity import check_similarity
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
-from maskclippp.evaluation.worst import WorstCases
 from maskclippp.utils.errors import UserError
+
+from .class_metric import of_class
+from .confusion import as_array
+from .panoptic_areas import AreaCounts
+from .panoptic_matching import ImageMatches, PanopticCounts, match_segments, mean_quality
+from .pictures import draw_confusion, draw_gallery
+from .report import write_class_csv, write_results
+from .saved_segments import save_annotations, save_segments, saved_categories
+from .similarity import check_similarity
+from .streaming import Scores, State, StreamingEvaluator
+from .worst import WorstCases
 
 logger = logging.getLogger(__name__)
 

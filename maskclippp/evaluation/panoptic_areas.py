@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskclippp.data.panoptic_segments import IMPLAUSIBLE
-from maskclippp.evaluation.panoptic_matching import ImageMatches
-from maskclippp.evaluation.streaming import State
+
+from .panoptic_matching import ImageMatches
+from .streaming import State
 
 
 class AreaCounts:

@@ -23,8 +23,9 @@ import numpy as np
 
 from maskclippp.data.annotations import places_of_ids
 from maskclippp.data.panoptic_segments import segment_areas
-from maskclippp.evaluation.streaming import UNIT, State, to_units
 from maskclippp.utils.errors import UserError
+
+from .streaming import UNIT, State, to_units
 
 
 @dataclass(frozen=True)

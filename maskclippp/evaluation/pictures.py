@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from maskclippp.data.datasets.palette import palette
 from maskclippp.data.images import read_image
 from maskclippp.data.vocabularies import split_synonyms
-from maskclippp.evaluation.worst import WorstCase, read_classes
 from maskclippp.utils.files import atomic_write
+
+from .worst import WorstCase, read_classes
 
 MAX_CLASSES = 40
 LEGEND_CLASSES = 8

@@ -16,13 +16,14 @@ from pycocotools import mask as coco_mask
 from maskclippp.data.datasets import default_ignore_label
 from maskclippp.data.names import own_names
 from maskclippp.data.run_length import encode_rle
-from maskclippp.evaluation.confusion import as_array
-from maskclippp.evaluation.label_maps import predicted_labels
-from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
-from maskclippp.evaluation.saved_segments import save_annotations, save_segments, saved_categories
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
+
+from .confusion import as_array
+from .label_maps import predicted_labels
+from .saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
+from .saved_segments import save_annotations, save_segments, saved_categories
+from .streaming import Scores, State, StreamingEvaluator
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,13 @@ from maskclippp.data.annotations import (
 )
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
-from maskclippp.evaluation.assignment import best_overlaps
-from maskclippp.evaluation.class_metric import of_class
-from maskclippp.evaluation.confusion import as_array, mean, ratio
-from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator
 from maskclippp.utils.errors import UserError
+
+from .assignment import best_overlaps
+from .class_metric import of_class
+from .confusion import as_array, mean, ratio
+from .report import log_class_tables, write_class_csv, write_results
+from .streaming import Scores, State, StreamingEvaluator
 
 logger = logging.getLogger(__name__)
 

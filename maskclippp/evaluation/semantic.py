@@ -14,23 +14,24 @@ import torch
 from maskclippp.data.annotations import read_label_map
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
-from maskclippp.evaluation.boundary import label_boundary
-from maskclippp.evaluation.class_metric import of_class
-from maskclippp.evaluation.confusion import (
+from maskclippp.utils.errors import UserError
+
+from .boundary import label_boundary
+from .class_metric import of_class
+from .confusion import (
     ConfusionCounter,
     harmonic_mean,
     mean,
     ratio,
     seen_unseen_means,
 )
-from maskclippp.evaluation.label_maps import CoverageCounter, predicted_labels
-from maskclippp.evaluation.pictures import draw_confusion, draw_gallery
-from maskclippp.evaluation.report import log_class_tables, write_class_csv, write_results
-from maskclippp.evaluation.saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
-from maskclippp.evaluation.similarity import check_similarity
-from maskclippp.evaluation.streaming import Scores, State, StreamingEvaluator, add_seen
-from maskclippp.evaluation.worst import WorstCases
-from maskclippp.utils.errors import UserError
+from .label_maps import CoverageCounter, predicted_labels
+from .pictures import draw_confusion, draw_gallery
+from .report import log_class_tables, write_class_csv, write_results
+from .saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
+from .similarity import check_similarity
+from .streaming import Scores, State, StreamingEvaluator, add_seen
+from .worst import WorstCases
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..structures import ResampledMasks
+from maskclippp.structures import ResampledMasks
 
 
 def uncovered_pixels(views: Sequence[ResampledMasks], *, solid: bool) -> Tensor:

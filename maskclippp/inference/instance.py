@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 from torch import Tensor
 
-from ..structures import ResampledMasks
+from maskclippp.structures import ResampledMasks
 
 
 def instance_inference(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..structures import ResampledMasks
+from maskclippp.structures import ResampledMasks
 
 SOLID = 0.5
 """A mask is solid where it is at least this."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..structures import MaskTile, ResampledMasks
+from maskclippp.structures import MaskTile, ResampledMasks
 
 CPU_TILE = 32
 """Side of the tiles on a CPU: the smaller, the fewer classes can win in one."""

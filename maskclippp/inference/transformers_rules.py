@@ -14,7 +14,8 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from ..structures import ResampledMasks
+from maskclippp.structures import ResampledMasks
+
 from .instance import best_pairs, binary_masks, make_instances
 from .panoptic import SOLID, number_segments
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from detectron2.layers import ShapeSpec
 
-from ..structures import MaskSet
-from ..utils.errors import UserError
-from ..utils.registry import Registry
+from maskclippp.structures import MaskSet
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.registry import Registry
+
 from .base import GeneratorInput, MaskGenerator
 
 MASK_GENERATOR_REGISTRY = Registry("MASK_GENERATOR")

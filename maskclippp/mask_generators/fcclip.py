@@ -10,8 +10,9 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import nn
 
-from ..structures import OpenClasses, TextBank
-from ..utils.errors import UserError
+from maskclippp.structures import OpenClasses, TextBank
+from maskclippp.utils.errors import UserError
+
 from .build import MASK_GENERATOR_REGISTRY
 from .feature_masks import FeatureMaskGenerator
 from .head import MaskHead

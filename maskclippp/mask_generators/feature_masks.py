@@ -8,8 +8,9 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from ..structures import MaskSet, ResampledMasks, TextBank
-from ..utils.weights import weights_are_skipped
+from maskclippp.structures import MaskSet, ResampledMasks, TextBank
+from maskclippp.utils.weights import weights_are_skipped
+
 from .base import GeneratorInput, MaskGenerator
 from .head import MaskHead
 from .published import load_generator

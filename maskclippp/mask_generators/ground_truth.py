@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from detectron2.config import configurable
 
-from ..data.annotations import labelled_classes, read_label_map, read_panoptic_ids
-from ..utils.errors import UserError
+from maskclippp.data.annotations import labelled_classes, read_label_map, read_panoptic_ids
+from maskclippp.utils.errors import UserError
+
 from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
 

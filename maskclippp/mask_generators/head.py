@@ -8,8 +8,9 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..structures import TextBank
-from ..utils.errors import UserError, did_you_mean
+from maskclippp.structures import TextBank
+from maskclippp.utils.errors import UserError, did_you_mean
+
 from .mask_decoder import ClosedMaskDecoder, MaskDecoder, MaskPredictions, OpenMaskDecoder
 from .pixel_decoder import PixelDecoder
 

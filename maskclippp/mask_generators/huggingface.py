@@ -15,11 +15,12 @@ from detectron2.config import configurable
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..structures import ClosedClasses, MaskRules, MaskSet, ResampledMasks
-from ..utils.errors import UserError
-from ..utils.paths import resolve
-from ..utils.shadowing import hide_data_folder
-from ..utils.weights import weights_are_skipped
+from maskclippp.structures import ClosedClasses, MaskRules, MaskSet, ResampledMasks
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.paths import resolve
+from maskclippp.utils.shadowing import hide_data_folder
+from maskclippp.utils.weights import weights_are_skipped
+
 from .base import GeneratorInput, MaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 
-from ..structures import ClosedClasses
+from maskclippp.structures import ClosedClasses
+
 from .build import MASK_GENERATOR_REGISTRY
 from .feature_masks import FeatureMaskGenerator
 from .head import MaskHead

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
-from ..structures import TextBank
-from ..structures.synonyms import max_over_synonyms
-from ..utils.precision import full_precision
+from maskclippp.structures import TextBank
+from maskclippp.structures.synonyms import max_over_synonyms
+from maskclippp.utils.precision import full_precision
+
 from .position_encoding import sine_positions
 
 MAX_LOGIT_SCALE = 100.0

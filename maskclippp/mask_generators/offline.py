@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from detectron2.config import configurable
 
-from ..data.mask_files import MaskTable, read_masks
-from ..data.names import output_of, own_names
-from ..structures import MaskRules
-from ..utils.errors import UserError
-from ..utils.paths import resolve
+from maskclippp.data.mask_files import MaskTable, read_masks
+from maskclippp.data.names import output_of, own_names
+from maskclippp.structures import MaskRules
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.paths import resolve
+
 from .base import FileMaskGenerator
 from .build import MASK_GENERATOR_REGISTRY
 

@@ -16,7 +16,8 @@ from detectron2.layers import Conv2d, get_norm
 from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
-from ..utils.precision import full_precision
+from maskclippp.utils.precision import full_precision
+
 from .deformable_attention import deformable_attention
 from .position_encoding import sine_positions
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..utils.checkpoint_io import compare_keys, read_checkpoint
-from ..utils.errors import UserError
-from ..utils.weights import weights_are_skipped
+from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.weights import weights_are_skipped
 
 HEAD = "sem_seg_head."
 PIXEL_DECODER = f"{HEAD}pixel_decoder."

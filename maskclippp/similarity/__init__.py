@@ -1,6 +1,7 @@
 """Embeddings -> class logits."""
 
-from ..structures.synonyms import max_over_synonyms
+from maskclippp.structures.synonyms import max_over_synonyms
+
 from . import psm  # noqa: F401  (registers the heads)
 from .build import PSM_REGISTRY, build_psm
 from .context import SimilarityContext

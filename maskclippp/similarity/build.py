@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron2.layers import ShapeSpec
 from torch import nn
 
-from ..utils.registry import Registry
+from maskclippp.utils.registry import Registry
 
 PSM_REGISTRY = Registry("PSM")
 PSM_REGISTRY.__doc__ = """

@@ -13,8 +13,9 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..utils.errors import UserError
-from ..utils.precision import full_precision
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.precision import full_precision
+
 from .build import PSM_REGISTRY
 from .context import SimilarityContext
 from .cosine import MAX_LOGIT_SCALE

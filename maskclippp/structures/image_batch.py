@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.errors import UserError
-from ..utils.precision import full_precision
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.precision import full_precision
+
 from .resampled_masks import ResampledMasks
 
 RESIZE_TYPES = ("none", "short", "square", "rel")

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import Tensor
 
-from ..structures import TextBank
-from ..utils.precision import full_precision
+from maskclippp.structures import TextBank
+from maskclippp.utils.precision import full_precision
+
 from .base import TextEncoder
 from .cache import EmbeddingCache
 

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..utils.errors import first_line
-from ..utils.files import atomic_write
+from maskclippp.utils.errors import first_line
+from maskclippp.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

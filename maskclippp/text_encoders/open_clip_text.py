@@ -10,8 +10,9 @@ from detectron2.config import configurable
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..utils.finetune import Part, check_finetune_type, finetune
-from ..utils.open_clip_models import create_clip, create_tokenizer, eva_model_name, eva_pretrained
+from maskclippp.utils.finetune import Part, check_finetune_type, finetune
+from maskclippp.utils.open_clip_models import create_clip, create_tokenizer, eva_model_name, eva_pretrained
+
 from .base import TextEncoder
 from .build import TEXT_ENCODER_REGISTRY
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import load_config
-from ..data.annotations import read_label_map
-from ..data.images import read_image
-from ..offline_masks import write_masks
-from ..utils.errors import UserError
-from ..utils.files import atomic_write
-from ..utils.paths import ASSETS
+from maskclippp.config import load_config
+from maskclippp.data.annotations import read_label_map
+from maskclippp.data.images import read_image
+from maskclippp.offline_masks import write_masks
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import atomic_write
+from maskclippp.utils.paths import ASSETS
+
 from .classes import CLASSES
 from .experiment import (
     CONFIG,

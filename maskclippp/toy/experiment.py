@@ -16,19 +16,20 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
-from ..config import load_config
-from ..data.datasets import get_dataset, get_metadata, register_all
-from ..data.mappers import build_mapper
-from ..engine.checkpoint import Checkpointer
-from ..engine.evaluate import evaluate
-from ..engine.seeding import Stream, seed_everything, settle_seed
-from ..engine.trainer import train
-from ..evaluation.label_maps import predicted_labels
-from ..evaluation.saved_label_maps import saved_classes, unlabelled_value, write_label_map
-from ..inference import TaskInference
-from ..methods import Labeller, Method, build_method
-from ..utils.files import atomic_write
-from ..utils.logging import setup_logging
+from maskclippp.config import load_config
+from maskclippp.data.datasets import get_dataset, get_metadata, register_all
+from maskclippp.data.mappers import build_mapper
+from maskclippp.engine.checkpoint import Checkpointer
+from maskclippp.engine.evaluate import evaluate
+from maskclippp.engine.seeding import Stream, seed_everything, settle_seed
+from maskclippp.engine.trainer import train
+from maskclippp.evaluation.label_maps import predicted_labels
+from maskclippp.evaluation.saved_label_maps import saved_classes, unlabelled_value, write_label_map
+from maskclippp.inference import TaskInference
+from maskclippp.methods import Labeller, Method, build_method
+from maskclippp.utils.files import atomic_write
+from maskclippp.utils.logging import setup_logging
+
 from .writer import IGNORED
 
 CONFIG = "configs/toy/maskclippp_toy_clip-vit.yaml"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 
-from ..data.datasets.palette import palette
+from maskclippp.data.datasets.palette import palette
+
 from .gallery import GalleryEntry, SegmentedScene, original, paint, paint_labels, to_data_uri
 
 matplotlib.use("Agg")

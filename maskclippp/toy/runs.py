@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..utils.errors import UserError
+from maskclippp.utils.errors import UserError
+
 from .experiment import RESULTS_FILE, Experiment
 
 POLL_SECONDS = 0.5

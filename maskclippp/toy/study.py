@@ -23,12 +23,13 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..data.annotations import read_label_map
-from ..data.datasets.table import DATASETS
-from ..offline_masks import write_masks
-from ..similarity import PSM_REGISTRY, SimilarityContext
-from ..utils.errors import UserError
-from ..utils.files import atomic_write
+from maskclippp.data.annotations import read_label_map
+from maskclippp.data.datasets.table import DATASETS
+from maskclippp.offline_masks import write_masks
+from maskclippp.similarity import PSM_REGISTRY, SimilarityContext
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.files import atomic_write
+
 from .demo import main_rows, parse_arguments, prepare
 from .experiment import Experiment
 from .report import Row

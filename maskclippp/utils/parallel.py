@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from maskclippp.utils.errors import UserError
+from .errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..utils.precision import full_precision
+from maskclippp.utils.precision import full_precision
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..utils.checkpoint_io import compare_keys, read_checkpoint
-from ..utils.errors import UserError
-from ..utils.published_names import rename
-from ..utils.weights import weights_are_skipped
+from maskclippp.utils.checkpoint_io import compare_keys, read_checkpoint
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.published_names import rename
+from maskclippp.utils.weights import weights_are_skipped
 
 logger = logging.getLogger(__name__)
 

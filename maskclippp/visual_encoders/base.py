@@ -11,9 +11,9 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..structures import ImageBatch, ImageTransform, ResampledMasks, VisualOutput
-from ..utils.errors import UserError
-from ..utils.finetune import check_finetune_type
+from maskclippp.structures import ImageBatch, ImageTransform, ResampledMasks, VisualOutput
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import check_finetune_type
 
 
 def common_options(node) -> dict[str, Any]:

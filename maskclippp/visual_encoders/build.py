@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..utils.checkpoint_io import load_part
-from ..utils.registry import Registry
+from maskclippp.utils.checkpoint_io import load_part
+from maskclippp.utils.registry import Registry
+
 from .base import VisualEncoder
 
 VISUAL_ENCODER_REGISTRY = Registry("VISUAL_ENCODER")

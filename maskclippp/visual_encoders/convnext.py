@@ -9,10 +9,11 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..structures import ImageBatch, ResampledMasks, VisualOutput
-from ..utils.errors import UserError
-from ..utils.finetune import Part, finetune
-from ..utils.open_clip_models import create_clip
+from maskclippp.structures import ImageBatch, ResampledMasks, VisualOutput
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part, finetune
+from maskclippp.utils.open_clip_models import create_clip
+
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
 from .mask_policies.patch_grid import downsample_masks

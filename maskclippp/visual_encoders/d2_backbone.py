@@ -6,9 +6,10 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone, build_backbone
 
-from ..structures import ImageBatch, VisualOutput
-from ..utils.errors import UserError
-from ..utils.finetune import Part, finetune
+from maskclippp.structures import ImageBatch, VisualOutput
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part, finetune
+
 from .backbone_weights import load_backbone
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY

@@ -5,7 +5,8 @@ from __future__ import annotations
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 
-from ..structures import ImageBatch, VisualOutput
+from maskclippp.structures import ImageBatch, VisualOutput
+
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
 

@@ -8,9 +8,10 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..structures import ImageBatch, VisualOutput
-from ..utils.errors import UserError
-from ..utils.finetune import finetune
+from maskclippp.structures import ImageBatch, VisualOutput
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import finetune
+
 from .attention import to_map
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY

@@ -14,7 +14,8 @@ from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..utils.errors import UserError
+from maskclippp.utils.errors import UserError
+
 from .backbone_weights import load_backbone
 from .base import common_options
 from .build import VISUAL_ENCODER_REGISTRY

@@ -11,10 +11,11 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from ..structures import ImageBatch, VisualOutput
-from ..utils.errors import UserError
-from ..utils.finetune import finetune
-from ..utils.published_names import use_published_names
+from maskclippp.structures import ImageBatch, VisualOutput
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import finetune
+from maskclippp.utils.published_names import use_published_names
+
 from .attention import attend, attend_with_own, merge_heads, to_map
 from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import DATASETS
+from .row import DatasetRow
+from .table import DATASETS
 
 _OURS = "openvocab_"
 _SAME_BUT_FOR_THE_PREFIX = (

@@ -11,8 +11,9 @@ from typing import Any
 from detectron2.data.datasets.lvis_v0_5_categories import LVIS_CATEGORIES as LVIS_V0_5
 from detectron2.data.datasets.lvis_v1_categories import LVIS_CATEGORIES as LVIS_V1
 
-from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..vocabularies import Vocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.layouts import deep_hint
 from maskclippp.utils.errors import UserError
+
+from ..layouts import deep_hint
+from .row import DatasetRow
 
 Record = dict[str, Any]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
-from maskclippp.data.datasets.register import get_metadata
 from maskclippp.utils.errors import UserError
+
+from .register import get_metadata
 
 
 def train_metadata(cfg: CfgNode) -> Metadata:

@@ -23,15 +23,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.annotations import read_json
-from maskclippp.data.datasets.custom_file import DatasetFile
-from maskclippp.data.datasets.ignore import USUAL, default_ignore_label, lost_class
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.instance_json import categories_by_id
-from maskclippp.data.vocabularies import Vocabulary, parse_class_list, split_synonyms
-from maskclippp.data.vocabularies.check import read_classes
 from maskclippp.utils.errors import UserError, show
 from maskclippp.utils.logging import log_once
+
+from ..annotations import read_json
+from ..instance_json import categories_by_id
+from ..vocabularies import Vocabulary, parse_class_list, split_synonyms
+from ..vocabularies.check import read_classes
+from .custom_file import DatasetFile
+from .ignore import USUAL, default_ignore_label, lost_class
+from .row import DatasetRow
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from maskclippp.config.safe_yaml import Setting, read_settings
-from maskclippp.data.datasets.listing import IMAGE_SUFFIXES
-from maskclippp.data.layouts import files_below
 from maskclippp.utils.errors import UserError, did_you_mean, show
+
+from ..layouts import files_below
+from .listing import IMAGE_SUFFIXES
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
 FOLDERS = ("images", "labels", "segments")

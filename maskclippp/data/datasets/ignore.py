@@ -6,8 +6,9 @@ import logging
 
 from detectron2.data.catalog import Metadata
 
-from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.utils.logging import log_once
+
+from ..vocabularies import split_synonyms
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ import logging
 import os
 from pathlib import Path
 
-from maskclippp.data.datasets.completeness import Loaded, existing, incomplete
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.layouts import files_below
 from maskclippp.utils.errors import UserError
+
+from ..layouts import files_below
+from .completeness import Loaded, existing, incomplete
+from .row import DatasetRow
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

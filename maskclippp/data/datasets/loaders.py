@@ -9,16 +9,17 @@ from typing import Any
 
 from detectron2.structures import BoxMode
 
-from maskclippp.data.datasets.category_names import check_lvis_names, check_names
-from maskclippp.data.datasets.completeness import Loaded, agreed, complete, existing, incomplete
-from maskclippp.data.datasets.listing import load_label_maps, load_pictures, tell_unlisted
-from maskclippp.data.datasets.panoptic_file import load_panoptic
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.data.instance_json import read_instances
-from maskclippp.data.names import set_names
-from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..instance_json import read_instances
+from ..names import set_names
+from ..vocabularies import Vocabulary
+from .category_names import check_lvis_names, check_names
+from .completeness import Loaded, agreed, complete, existing, incomplete
+from .listing import load_label_maps, load_pictures, tell_unlisted
+from .panoptic_file import load_panoptic
+from .row import DatasetRow
+from .vocabulary import row_vocabulary
 
 logger = logging.getLogger(__name__)
 

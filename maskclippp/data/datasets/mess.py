@@ -12,9 +12,10 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.vocabularies import Vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..vocabularies import Vocabulary
+from .row import DatasetRow
 
 DOMAINS = ("General", "Earth", "Medical", "Engineering", "Agriculture")
 """Domains in the order of the published tables; "Agriculture" includes biology."""

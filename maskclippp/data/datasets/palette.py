@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detectron2.data.datasets import builtin_meta
 
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.vocabularies import Vocabulary
+from ..vocabularies import Vocabulary
+from .row import DatasetRow
 
 _BUILTIN = {"coco": builtin_meta.COCO_CATEGORIES, "cityscapes": builtin_meta.CITYSCAPES_CATEGORIES}
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.annotations import read_json
-from maskclippp.data.datasets.category_names import check_names
-from maskclippp.data.datasets.completeness import Loaded, existing, incomplete
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.data.panoptic_segments import check_segments
 from maskclippp.utils.errors import UserError
+
+from ..annotations import read_json
+from ..panoptic_segments import check_segments
+from .category_names import check_names
+from .completeness import Loaded, existing, incomplete
+from .row import DatasetRow
+from .vocabulary import row_vocabulary
 
 Record = dict[str, Any]
 Annotation = dict[str, Any]

@@ -9,18 +9,19 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from maskclippp.data.datasets.aliases import ALIASES
-from maskclippp.data.datasets.completeness import Loaded, agreed
-from maskclippp.data.datasets.custom import custom_row, is_custom
-from maskclippp.data.datasets.ignore import lost_class
-from maskclippp.data.datasets.loaders import load, load_records, thing_ids
-from maskclippp.data.datasets.mess import is_mess
-from maskclippp.data.datasets.palette import row_colors
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.data.names import set_names
 from maskclippp.utils.errors import UserError, did_you_mean, first_line
+
+from ..names import set_names
+from .aliases import ALIASES
+from .completeness import Loaded, agreed
+from .custom import custom_row, is_custom
+from .ignore import lost_class
+from .loaders import load, load_records, thing_ids
+from .mess import is_mess
+from .palette import row_colors
+from .row import DatasetRow
+from .table import DATASETS
+from .vocabulary import row_vocabulary
 
 LABEL_DIVISOR = 1000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from maskclippp.data.vocabularies import Vocabulary
+from ..vocabularies import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskclippp.data.datasets import mess
-from maskclippp.data.datasets.row import DatasetRow
+from . import mess
+from .row import DatasetRow
 
 _LONG_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 _TOY_SCRIPT = "python tools/make_toy_world.py"

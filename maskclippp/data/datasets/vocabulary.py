@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from maskclippp.data.datasets.mess import is_mess, mess_vocabulary
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.vocabularies import Vocabulary, load_vocabulary
+from ..vocabularies import Vocabulary, load_vocabulary
+from .mess import is_mess, mess_vocabulary
+from .row import DatasetRow
 
 
 def row_vocabulary(row: DatasetRow) -> Vocabulary:

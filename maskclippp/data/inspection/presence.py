@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.datasets.completeness import complete
-from maskclippp.data.datasets.loaders import load_listed
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.layouts import deep_hint, too_deep
 from maskclippp.utils.errors import UserError
+
+from ..datasets.completeness import complete
+from ..datasets.loaders import load_listed
+from ..datasets.row import DatasetRow
+from ..layouts import deep_hint, too_deep
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import read_label_map, read_panoptic_ids
-from maskclippp.data.coverage import describe_coverage
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.vocabulary import row_vocabulary
-from maskclippp.data.images import read_image
-from maskclippp.data.instance_json import read_instances
-from maskclippp.data.panoptic_segments import segment_areas, small_area
-from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.parallel import try_all
+
+from ..annotations import read_label_map, read_panoptic_ids
+from ..coverage import describe_coverage
+from ..datasets.row import DatasetRow
+from ..datasets.vocabulary import row_vocabulary
+from ..images import read_image
+from ..instance_json import read_instances
+from ..panoptic_segments import segment_areas, small_area
+from ..segmentations import checked_segmentation, segmentation_mask
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
-from maskclippp.data.annotations import read_label_map, read_panoptic_ids
-from maskclippp.data.images import read_image
-from maskclippp.data.segmentations import segmentation_mask
-from maskclippp.data.vocabularies import split_synonyms
 from maskclippp.utils.files import atomic_write
+
+from ..annotations import read_label_map, read_panoptic_ids
+from ..images import read_image
+from ..segmentations import segmentation_mask
+from ..vocabularies import split_synonyms
 
 Record = dict[str, Any]
 

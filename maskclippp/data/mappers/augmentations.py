@@ -6,7 +6,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-from maskclippp.data.mappers.color_jitter import SSDColorJitter
+from .color_jitter import SSDColorJitter
 
 
 class ResizeShortestEdge(T.ResizeShortestEdge):

@@ -7,8 +7,9 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from maskclippp.data.mappers.inference import InferenceMapper
 from maskclippp.utils.registry import Registry
+
+from .inference import InferenceMapper
 
 MAPPERS = Registry("DATASET_MAPPER")
 MAPPERS.__doc__ = """

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from maskclippp.data.images import read_image
 from maskclippp.utils.errors import UserError
+
+from ..images import read_image
 
 IMAGE_PADDING = 128
 

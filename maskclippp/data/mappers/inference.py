@@ -8,8 +8,8 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
-from maskclippp.data.mappers import common
-from maskclippp.data.mappers.augmentations import ResizeShortestEdge
+from . import common
+from .augmentations import ResizeShortestEdge
 
 
 class InferenceMapper:

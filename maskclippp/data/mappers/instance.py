@@ -9,13 +9,14 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-from maskclippp.data.annotations import check_size
-from maskclippp.data.mappers.augmentations import resize_and_crop
-from maskclippp.data.mappers.build import MAPPERS
-from maskclippp.data.mappers.training import LargeScaleJitter, TrainingMapper
-from maskclippp.data.run_length import decode_rle
-from maskclippp.data.segmentations import checked_segmentation, segmentation_mask
 from maskclippp.utils.errors import UserError
+
+from ..annotations import check_size
+from ..run_length import decode_rle
+from ..segmentations import checked_segmentation, segmentation_mask
+from .augmentations import resize_and_crop
+from .build import MAPPERS
+from .training import LargeScaleJitter, TrainingMapper
 
 Shapes = list[tuple[int, list[np.ndarray] | np.ndarray]]
 """Class, and polygons (n, 2) as (x, y) in pixels or a mask (H, W) uint8, of each object."""

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from detectron2.data import transforms as T
 
-from maskclippp.data.annotations import panoptic_ids, read_panoptic_colours
-from maskclippp.data.mappers.augmentations import reads_labels
-from maskclippp.data.mappers.build import MAPPERS
-from maskclippp.data.mappers.training import LargeScaleJitter, TrainingMapper
 from maskclippp.utils.errors import UserError
+
+from ..annotations import panoptic_ids, read_panoptic_colours
+from .augmentations import reads_labels
+from .build import MAPPERS
+from .training import LargeScaleJitter, TrainingMapper
 
 IGNORED = 255
 

@@ -10,13 +10,14 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
-from maskclippp.data.annotations import read_label_map
-from maskclippp.data.datasets import ignore_label_of
-from maskclippp.data.datasets.configured import train_metadata
-from maskclippp.data.mappers import common
-from maskclippp.data.mappers.build import MAPPERS
-from maskclippp.data.mappers.training import TrainingMapper
 from maskclippp.utils.errors import UserError
+
+from ..annotations import read_label_map
+from ..datasets import ignore_label_of
+from ..datasets.configured import train_metadata
+from . import common
+from .build import MAPPERS
+from .training import TrainingMapper
 
 
 @MAPPERS.register_as("mask_former_semantic")

@@ -12,9 +12,10 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
-from maskclippp.data.mappers import common
-from maskclippp.data.mappers.augmentations import large_scale_jitter, resize_and_crop
 from maskclippp.utils.errors import UserError
+
+from . import common
+from .augmentations import large_scale_jitter, resize_and_crop
 
 
 class TrainingMapper(ABC):

@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import check_size, read_label_map
-from maskclippp.data.datasets.palette import palette
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.image_size import image_size_hw
-from maskclippp.data.images import decode
-from maskclippp.data.layouts import files_by_stem, list_files, refuse_misplaced
-from maskclippp.data.preparation.confirm import confirm
-from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lists_images, verify, write_image, write_json
-from maskclippp.data.preparation.panoptic import bounding_box, image_entry, make_panoptic_set, segment_entry
-from maskclippp.data.run_length import encode_rle
-from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.parallel import run_all
+
+from ..annotations import check_size, read_label_map
+from ..datasets.palette import palette
+from ..datasets.table import DATASETS
+from ..image_size import image_size_hw
+from ..images import decode
+from ..layouts import files_by_stem, list_files, refuse_misplaced
+from ..run_length import encode_rle
+from ..vocabularies import load_vocabulary
+from .confirm import confirm
+from .downloads import check_count, keep_existing, present_splits
+from .options import Options
+from .outputs import Job, LabelFile, convert, lists_images, verify, write_image, write_json
+from .panoptic import bounding_box, image_entry, make_panoptic_set, segment_entry
 
 logger = logging.getLogger(__name__)
 

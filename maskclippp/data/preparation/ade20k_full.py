@@ -10,17 +10,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskclippp.data.annotations import check_size
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.images import decode
-from maskclippp.data.layouts import elsewhere, has_ending, is_plain
-from maskclippp.data.preparation.confirm import confirm
-from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
-from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.restricted_pickle import load_pickle
+
+from ..annotations import check_size
+from ..datasets.table import DATASETS
+from ..images import decode
+from ..layouts import elsewhere, has_ending, is_plain
+from ..vocabularies import load_vocabulary
+from .confirm import confirm
+from .downloads import check_count, keep_existing, present_splits
+from .options import Options
+from .outputs import Job, LabelFile, convert, lookup, verify, write_image
 
 logger = logging.getLogger(__name__)
 

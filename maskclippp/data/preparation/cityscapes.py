@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from maskclippp.data.annotations import check_labels, read_label_map
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.layouts import is_visible, refuse_misplaced
-from maskclippp.data.preparation.confirm import confirm
-from maskclippp.data.preparation.downloads import check_count, existing, present_splits
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image
-from maskclippp.data.preparation.panoptic import image_entry, make_panoptic_set, segment_entry
-from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..annotations import check_labels, read_label_map
+from ..datasets.table import DATASETS
+from ..layouts import is_visible, refuse_misplaced
+from ..vocabularies import load_vocabulary
+from .confirm import confirm
+from .downloads import check_count, existing, present_splits
+from .options import Options
+from .outputs import Job, LabelFile, convert, lookup, verify, write_image
+from .panoptic import image_entry, make_panoptic_set, segment_entry
 
 logger = logging.getLogger(__name__)
 

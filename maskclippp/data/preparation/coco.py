@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import read_json, read_label_map, read_panoptic_ids
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import COCO_OVS_PARTS, DATASETS
-from maskclippp.data.layouts import elsewhere, files_by_stem, holds, list_files, refuse_misplaced, source_folder
-from maskclippp.data.preparation.confirm import confirm
-from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, lookup, verify, write_image, write_json
-from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..annotations import read_json, read_label_map, read_panoptic_ids
+from ..datasets.row import DatasetRow
+from ..datasets.table import COCO_OVS_PARTS, DATASETS
+from ..layouts import elsewhere, files_by_stem, holds, list_files, refuse_misplaced, source_folder
+from ..vocabularies import load_vocabulary
+from .confirm import confirm
+from .downloads import check_count, keep_existing, present_splits
+from .options import Options
+from .outputs import Job, LabelFile, convert, lookup, verify, write_image, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.datasets.completeness import agreed
-from maskclippp.data.datasets.loaders import load
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.image_size import image_size_hw
-from maskclippp.data.inspection.scan import check_annotations
-from maskclippp.data.preparation.options import Options
 from maskclippp.utils.parallel import run_all
+
+from ..datasets.completeness import agreed
+from ..datasets.loaders import load
+from ..datasets.row import DatasetRow
+from ..datasets.table import DATASETS
+from ..image_size import image_size_hw
+from ..inspection.scan import check_annotations
+from .options import Options
 
 logger = logging.getLogger(__name__)
 

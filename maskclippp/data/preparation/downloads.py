@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.data.preparation.options import Options
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import read_text
+
+from .options import Options
 
 logger = logging.getLogger(__name__)
 

@@ -6,16 +6,17 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskclippp.data.datasets.loaders import load_listed
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.inspection.scan import scan
-from maskclippp.data.layouts import files_by_stem, holds, refuse_misplaced
-from maskclippp.data.preparation.confirm import prepared_records
-from maskclippp.data.preparation.downloads import check_count, keep_existing, present_splits
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, convert, copy_file, copy_picture
 from maskclippp.utils.errors import UserError
+
+from ..datasets.loaders import load_listed
+from ..datasets.row import DatasetRow
+from ..datasets.table import DATASETS
+from ..inspection.scan import scan
+from ..layouts import files_by_stem, holds, refuse_misplaced
+from .confirm import prepared_records
+from .downloads import check_count, keep_existing, present_splits
+from .options import Options
+from .outputs import Job, convert, copy_file, copy_picture
 
 logger = logging.getLogger(__name__)
 

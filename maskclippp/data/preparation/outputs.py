@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskclippp.data.annotations import read_json, read_label_map
-from maskclippp.data.image_size import image_size_hw
-from maskclippp.data.images import decode
-from maskclippp.data.preparation.options import Options
 from maskclippp.utils.files import atomic_write, remove_leftovers
 from maskclippp.utils.parallel import run_all
+
+from ..annotations import read_json, read_label_map
+from ..image_size import image_size_hw
+from ..images import decode
+from .options import Options
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, lists_images, write_image, write_json
 from maskclippp.utils.files import remove_leftovers
 from maskclippp.utils.parallel import run_all
+
+from .options import Options
+from .outputs import Job, lists_images, write_image, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -14,17 +14,18 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from maskclippp.data.annotations import read_json
-from maskclippp.data.datasets.row import DatasetRow
-from maskclippp.data.datasets.table import DATASETS
-from maskclippp.data.layouts import files_by_stem, source_folder
-from maskclippp.data.preparation.confirm import confirm
-from maskclippp.data.preparation.downloads import SEE, check_count, keep_existing, present_splits, read_stems
-from maskclippp.data.preparation.options import Options
-from maskclippp.data.preparation.outputs import Job, LabelFile, convert, copy_picture, lookup, verify, write_image
-from maskclippp.data.preparation.voc_maps import read_voc_map
-from maskclippp.data.vocabularies import load_vocabulary
 from maskclippp.utils.errors import UserError
+
+from ..annotations import read_json
+from ..datasets.row import DatasetRow
+from ..datasets.table import DATASETS
+from ..layouts import files_by_stem, source_folder
+from ..vocabularies import load_vocabulary
+from .confirm import confirm
+from .downloads import SEE, check_count, keep_existing, present_splits, read_stems
+from .options import Options
+from .outputs import Job, LabelFile, convert, copy_picture, lookup, verify, write_image
+from .voc_maps import read_voc_map
 
 logger = logging.getLogger(__name__)
 

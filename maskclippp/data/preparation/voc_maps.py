@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskclippp.data.annotations import check_labels, read_label_map
-from maskclippp.data.datasets.palette import palette
-from maskclippp.data.images import decode
 from maskclippp.utils.errors import UserError
+
+from ..annotations import check_labels, read_label_map
+from ..datasets.palette import palette
+from ..images import decode
 
 NUM_CLASSES, VOID = 21, 255
 

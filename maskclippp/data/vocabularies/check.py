@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
 
-from maskclippp.data.vocabularies.matching import same_to_encoder, seen_ignoring_case
-from maskclippp.data.vocabularies.templates import get_templates
-from maskclippp.data.vocabularies.vocabulary import (
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.open_clip_models import create_tokenizer
+
+from .matching import same_to_encoder, seen_ignoring_case
+from .templates import get_templates
+from .vocabulary import (
     Vocabulary,
     builtin_vocabularies,
     find_vocabulary,
@@ -19,8 +22,6 @@ from maskclippp.data.vocabularies.vocabulary import (
     scan_vocabulary,
     split_synonyms,
 )
-from maskclippp.utils.errors import UserError
-from maskclippp.utils.open_clip_models import create_tokenizer
 
 SHOWN = 5
 TOKENIZER, TEMPLATES = "ViT-B-16", "t14"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.vocabularies.vocabulary import split_synonyms
+from .vocabulary import split_synonyms
 
 SHOWN = 5
 LONGEST = 60  # letters of a name in a message

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ...structures import ResampledMasks
-from ...utils.errors import UserError
+from maskclippp.structures import ResampledMasks
+from maskclippp.utils.errors import UserError
+
 from ..towers.base import BlockTower
 from .patch_grid import DOWNSAMPLE_METHODS, downsample_masks, pad_masks
 

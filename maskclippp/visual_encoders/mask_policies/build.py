@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...utils.registry import Registry
+from maskclippp.utils.registry import Registry
+
 from ..towers.base import Tower
 from .base import MaskPolicy
 

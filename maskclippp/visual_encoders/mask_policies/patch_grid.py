@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...structures import ResampledMasks
+from maskclippp.structures import ResampledMasks
 
 DOWNSAMPLE_METHODS = ("bilinear", "nearest", "bicubic", "avg", "max")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...utils.finetune import Part
+from maskclippp.utils.finetune import Part
 
 RunLayer = Callable[..., Any]
 """Calls its first argument, a layer, with the others; perhaps with activation checkpointing."""

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
-from ...utils.finetune import Part
-from ...utils.open_clip_models import create_clip
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part
+from maskclippp.utils.open_clip_models import create_clip
+
 from ..attention import resize_position_embedding, split_heads
 from .base import BlockTower
 

@@ -11,10 +11,11 @@ from timm.layers import apply_rot_embed_cat, build_rotary_pos_embed
 from timm.models.eva import Eva, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
-from ...utils.finetune import Part
-from ...utils.open_clip_models import create_clip, eva_model_name, eva_pretrained
-from ...utils.published_names import rename, use_published_names
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part
+from maskclippp.utils.open_clip_models import create_clip, eva_model_name, eva_pretrained
+from maskclippp.utils.published_names import rename, use_published_names
+
 from ..attention import resize_position_embedding, split_heads
 from .base import BlockTower
 

@@ -9,9 +9,10 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
-from ...utils.finetune import Part
-from ...utils.open_clip_models import create_clip
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part
+from maskclippp.utils.open_clip_models import create_clip
+
 from ..attention import attend, resize_position_embedding, split_heads
 from .base import PoolTower, RunLayer
 

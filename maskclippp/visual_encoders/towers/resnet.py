@@ -6,9 +6,10 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
-from ...utils.finetune import Part
-from ...utils.open_clip_models import create_clip
+from maskclippp.utils.errors import UserError
+from maskclippp.utils.finetune import Part
+from maskclippp.utils.open_clip_models import create_clip
+
 from ..attention import attend, resize_position_embedding, split_heads
 from .base import PoolTower, RunLayer
 
