@@ -11,16 +11,24 @@ from torch import nn
 
 from maskclippp.engine.checkpoint import Checkpointer
 from maskclippp.utils.errors import UserError
+from tests.common import BareMethod
 
 
-def parts() -> tuple[nn.Module, torch.optim.Optimizer, Any]:
-    model = nn.Linear(3, 2)
+class Linear(BareMethod):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(2, 3))
+        self.bias = nn.Parameter(torch.rand(2))
+
+
+def parts() -> tuple[Linear, torch.optim.Optimizer, Any]:
+    model = Linear()
     optimizer = torch.optim.AdamW([{"params": [model.weight], "lr": 0.1}, {"params": [model.bias]}])
     return model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 5)
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
-    model(torch.ones(1, 3)).sum().backward()
+def step(model: Linear, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+    nn.functional.linear(torch.ones(1, 3), model.weight, model.bias).sum().backward()
     optimizer.step()
     scheduler.step()
 
