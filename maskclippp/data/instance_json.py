@@ -7,14 +7,13 @@ refused before pycocotools sees it.
 from __future__ import annotations
 
 import logging
-import reprlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 from .annotations import read_json
 from .images import MAX_PIXELS
@@ -77,7 +76,7 @@ def read_instances(path: str | Path) -> InstanceFile:
             raise UserError(f"{path}: not a COCO instance file: it has no list '{key}'")
         for index, entry in enumerate(entries):
             if not isinstance(entry, dict):
-                raise UserError(f"{path}, {key}[{index}]: {reprlib.repr(entry)} in place of an entry {{...}}")
+                raise UserError(f"{path}, {key}[{index}]: {show(entry)} in place of an entry {{...}}")
     categories = list(categories_by_id(content, path).values())
     images = _images(lists["images"], path)
     annotations, left_out = _annotations(lists["annotations"], images, {entry["id"] for entry in categories}, path)
@@ -104,7 +103,7 @@ def categories_by_id(content: Any, path: str | Path) -> dict[int, Entry]:
         where = f"{path}, categories[{index}]"
         class_id = whole_number(entry.get("id")) if isinstance(entry, dict) else None
         if class_id is None:
-            found = reprlib.repr(entry.get("id") if isinstance(entry, dict) else entry)
+            found = show(entry.get("id") if isinstance(entry, dict) else entry)
             raise UserError(f"{where}: its 'id' is {found}; expected a whole number")
         if class_id in places:
             raise UserError(f"{where}: id {class_id} is also that of categories[{places[class_id]}]; ids must differ")
@@ -137,10 +136,10 @@ def _images(entries: Iterable[Entry], path: str | Path) -> dict[int | str, Entry
         where = f"{path}, images[{index}]"
         key = image_key(image.get("id"))
         if key is None:
-            raise UserError(f"{where}: its 'id' is {reprlib.repr(image.get('id'))}; expected a whole number or a text")
+            raise UserError(f"{where}: its 'id' is {show(image.get('id'))}; expected a whole number or a text")
         if key in found:
-            first = f"images[{places[key]}] ({found[key]['id']!r})"
-            raise UserError(f"{where}: id {reprlib.repr(image['id'])} is also that of {first}; ids must differ")
+            first = f"images[{places[key]}] ({show(found[key]['id'])})"
+            raise UserError(f"{where}: id {show(image['id'])} is also that of {first}; ids must differ")
         _check_name(image, index, names, where)
         if isinstance(image["id"], float):
             image["id"] = key
@@ -158,16 +157,16 @@ def _check_name(image: Entry, index: int, names: dict[str, int], where: str) -> 
         return
     name = image["file_name"]
     if not isinstance(name, str) or not name or "\0" in name:
-        raise UserError(f"{where}: its 'file_name' is {reprlib.repr(name)}; expected the name of a picture")
+        raise UserError(f"{where}: its 'file_name' is {show(name)}; expected the name of a picture")
     if names.setdefault(name, index) != index:
-        raise UserError(f"{where}: its picture {name!r} is also that of images[{names[name]}]; list it once")
+        raise UserError(f"{where}: its picture {show(name)} is also that of images[{names[name]}]; list it once")
 
 
 def _side(image: Entry, side: str, where: str) -> int:
     value = image.get(side)
     number = None if isinstance(value, str) else whole_number(value)
     if number is None or not 0 < number <= MAX_PIXELS:
-        raise UserError(f"{where}: its '{side}' is {reprlib.repr(value)}; expected a whole number of pixels above 0")
+        raise UserError(f"{where}: its '{side}' is {show(value)}; expected a whole number of pixels above 0")
     return number
 
 
@@ -204,7 +203,7 @@ def _annotations(
 
 
 def _unknown(annotation: Entry, key: str) -> str:
-    return f"{key} {reprlib.repr(annotation[key])}" if key in annotation else f"its {key} is missing and so it"
+    return f"{key} {show(annotation[key])}" if key in annotation else f"its {key} is missing and so it"
 
 
 def _crowd(annotation: Entry, where: str) -> int:
@@ -213,7 +212,7 @@ def _crowd(annotation: Entry, where: str) -> int:
     value = annotation.get("iscrowd")
     number = int(value or 0) if value is None or isinstance(value, bool) else whole_number(value)
     if number not in (0, 1):
-        raise UserError(f"{where}: its 'iscrowd' is {reprlib.repr(value)}; expected 0 or 1")
+        raise UserError(f"{where}: its 'iscrowd' is {show(value)}; expected 0 or 1")
     return number
 
 
@@ -225,10 +224,10 @@ def _measure(annotation: Entry, size_hw: tuple[int, int], where: str) -> None:
         area, box = pixels if area is None else area, tight if box is None else box
     largest = (3 * max(size_hw)) ** 2
     if type(area) not in (int, float) or not 0 <= area <= largest:  # NaN is outside
-        found = f"its 'area' is {reprlib.repr(area)}"
+        found = f"its 'area' is {show(area)}"
         raise UserError(f"{where}: {found}; expected a number of pixels from 0 on that fits its picture")
     if not isinstance(box, list) or len(box) != 4:
-        raise UserError(f"{where}: its 'bbox' is {reprlib.repr(box)}; expected [x, y, width, height]")
+        raise UserError(f"{where}: its 'bbox' is {show(box)}; expected [x, y, width, height]")
     check_coordinates(box, size_hw, f"{where}, bbox")
     if min(box[2:]) < 0:
         raise UserError(f"{where}: its 'bbox' {box} has a negative side; expected [x, y, width, height]")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import reprlib
 from typing import Any
 
 import numpy as np
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 from .annotations import check_size
 from .images import MAX_PIXELS
@@ -52,7 +51,7 @@ def labelme_masks(content: dict[str, Any], path: Any, size_hw: tuple[int, int] |
     for index, shape in enumerate(content["shapes"]):
         where = f"{path}, shapes[{index}]"
         if not isinstance(shape, dict):
-            raise UserError(f"{where}: {reprlib.repr(shape)} in place of a shape {{...}}")
+            raise UserError(f"{where}: {show(shape)} in place of a shape {{...}}")
         mask = _draw(shape, size_hw, where)
         if mask is None:
             without_area += 1
@@ -71,7 +70,7 @@ def _size(content: dict[str, Any], path: Any, size_hw: tuple[int, int] | None) -
         return size_hw
     sides = tuple(None if isinstance(side, str) else whole_number(side) for side in told)
     if None in sides or min(sides) <= 0:
-        raise UserError(f"{path}: imageHeight and imageWidth are {reprlib.repr(told)}; expected whole numbers above 0")
+        raise UserError(f"{path}: imageHeight and imageWidth are {show(told)}; expected whole numbers above 0")
     check_size(path, sides, size_hw)
     if sides[0] * sides[1] > MAX_PIXELS:
         size = f"{sides[0]}x{sides[1]}"
@@ -85,9 +84,9 @@ def _draw(shape: dict[str, Any], size_hw: tuple[int, int], where: str) -> np.nda
     if kind in _WITHOUT_AREA:
         return None
     if kind not in ("polygon", "rectangle", "circle"):
-        raise UserError(f"{where}: shape_type {reprlib.repr(kind)} is not read; make it a polygon")
+        raise UserError(f"{where}: shape_type {show(kind)} is not read; make it a polygon")
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        raise UserError(f"{where}: its points are {reprlib.repr(points)}; expected [[x, y], ...]")
+        raise UserError(f"{where}: its points are {show(points)}; expected [[x, y], ...]")
     values = [value for point in points for value in point]
     check_coordinates(values, size_hw, where)
     if kind == "circle":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 MAX_ID = 256**3 - 1
 _MAX_AREA = 2**53
@@ -30,24 +30,24 @@ def check_segments(segments: Any, categories: Collection[int], where: str) -> No
             that is not allowed.
     """
     if not isinstance(segments, list):
-        raise UserError(f"{where}: 'segments_info' must be a list of segments, not {_short(segments)}")
+        raise UserError(f"{where}: 'segments_info' must be a list of segments, not {show(segments)}")
     known: dict[int, int] = {}
     for index, segment in enumerate(segments):
         here = f"{where}, segment {index}"
         if not isinstance(segment, dict):
-            raise UserError(f"{here}: must be a dict with 'id' and 'category_id', not {_short(segment)}")
+            raise UserError(f"{here}: must be a dict with 'id' and 'category_id', not {show(segment)}")
         for key in ("id", "category_id"):
             if not _is_whole(segment.get(key)):
-                found = _short(segment[key]) if key in segment else "missing"
+                found = show(segment[key]) if key in segment else "missing"
                 raise UserError(f"{here}: '{key}' must be a whole number, it is {found}")
         number = segment["id"]
         if not 1 <= number <= MAX_ID:
-            raise UserError(f"{here}: id {_short(number)} is not from 1 to {MAX_ID} (R + 256 G + 65536 B)")
+            raise UserError(f"{here}: id {show(number)} is not from 1 to {MAX_ID} (R + 256 G + 65536 B)")
         if number in known:
             raise UserError(f"{here}: id {number} is listed twice, first as segment {known[number]}")
         known[number] = index
         if segment["category_id"] not in categories:
-            category = _short(segment["category_id"])
+            category = show(segment["category_id"])
             raise UserError(f"{here}: category_id {category} of segment {number} is not in the vocabulary")
         _check_numbers(segment, here)
 
@@ -86,9 +86,9 @@ def _told_area(segment: Segment, pixels: int) -> float:
 def _check_numbers(segment: Segment, here: str) -> None:
     area, crowd = segment.get("area"), segment.get("iscrowd")
     if area is not None and not (_is_number(area) and 0 <= area <= _MAX_AREA):
-        raise UserError(f"{here}: 'area' must be a number of pixels, it is {_short(area)}")
+        raise UserError(f"{here}: 'area' must be a number of pixels, it is {show(area)}")
     if crowd is not None and not (isinstance(crowd, bool) or (_is_whole(crowd) and crowd in (0, 1))):
-        raise UserError(f"{here}: 'iscrowd' must be 0 or 1, it is {_short(crowd)}")
+        raise UserError(f"{here}: 'iscrowd' must be 0 or 1, it is {show(crowd)}")
 
 
 def _is_whole(value: Any) -> bool:
@@ -97,8 +97,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -7,14 +7,13 @@ takes memory for every pixel on the way there.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 MIN_VALUES = 6
 """Of a polygon: x and y of three points."""
@@ -38,7 +37,7 @@ def check_coordinates(values: list[Any], size_hw: tuple[int, int], where: str) -
             return  # the rule; the loop is ten times as slow
     for value in values:
         if type(value) not in (int, float) or not -reach <= value <= 2 * reach:  # NaN is outside
-            found = f"{reprlib.repr(value)} is no coordinate in or near its picture of {size_hw[0]}x{size_hw[1]}"
+            found = f"{show(value)} is no coordinate in or near its picture of {size_hw[0]}x{size_hw[1]}"
             raise UserError(f"{where}: {found} (height x width); coordinates are finite numbers of pixels")
 
 
@@ -55,7 +54,7 @@ def usable_polygons(polygons: Sequence[Any], size_hw: tuple[int, int], where: st
     """
     for number, polygon in enumerate(polygons):
         if not isinstance(polygon, list):
-            found = f"{reprlib.repr(polygon)} in place of polygon {number}"
+            found = f"{show(polygon)} in place of polygon {number}"
             raise UserError(f"{where}: {found}; 'segmentation' is a list of polygons, each a list [x, y, x, y, ...]")
         check_coordinates(polygon, size_hw, f"{where}, polygon {number}")
     kept = [polygon for polygon in polygons if len(polygon) >= MIN_VALUES and len(polygon) % 2 == 0]

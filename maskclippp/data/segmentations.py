@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 from .annotations import check_size
 from .polygons import polygon_rle, usable_polygons
@@ -39,7 +38,7 @@ def checked_segmentation(segmentation: Any, size_hw: tuple[int, int], where: str
         check_size(where, check_rle(segmentation, where), size_hw)
         return segmentation, 0
     if not isinstance(segmentation, list):
-        found = f"'segmentation' is {reprlib.repr(segmentation)}"
+        found = f"'segmentation' is {show(segmentation)}"
         raise UserError(f"{where}: {found}; expected polygons [[x, y, ...]] or {{'size': [H, W], 'counts': ...}}")
     kept = usable_polygons(segmentation, size_hw, where)
     return kept, len(segmentation) - len(kept)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from maskclippp.data.instance_json import InstanceFile
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 from .instance import InstanceEvaluator
 from .instance_results import for_task
@@ -84,13 +83,13 @@ class LVISEvaluator(InstanceEvaluator):
         known = {category["id"] for category in found.categories}
         for category in found.categories:
             if category.get("frequency") not in ("r", "c", "f"):
-                frequency = f"its 'frequency' is {category.get('frequency')!r}"
+                frequency = f"its 'frequency' is {show(category.get('frequency'))}"
                 raise UserError(f"{self._json_file}, category {category['id']}: {frequency}; expected 'r', 'c' or 'f'")
         for index, image in enumerate(found.images):
             for key in ("neg_category_ids", "not_exhaustive_category_ids"):
                 ids = image.get(key)
                 if not isinstance(ids, list) or not all(type(each) is int and each in known for each in ids):
                     raise UserError(
-                        f"{self._json_file}, images[{index}]: its '{key}' is {reprlib.repr(ids)}; expected a list of "
+                        f"{self._json_file}, images[{index}]: its '{key}' is {show(ids)}; expected a list of "
                         "category ids, which LVIS evaluation needs"
                     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from maskclippp.data.annotations import read_panoptic_ids
+from maskclippp.data.annotations import places_of_ids, read_panoptic_ids
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.panoptic_segments import small_area
 from maskclippp.utils.errors import UserError
@@ -203,8 +203,5 @@ class PanopticEvaluator(StreamingEvaluator):
 
     def _class_map(self, ids: np.ndarray, segments: Sequence[dict[str, Any]]) -> np.ndarray:
         """(H, W) class of each pixel, K for none."""
-        table = np.full(int(ids.max(initial=0)) + 1, len(self._class_names))
-        for segment in segments:
-            if segment["id"] < len(table):
-                table[segment["id"]] = segment["category_id"]
-        return table[ids]
+        classes = np.array([*(segment["category_id"] for segment in segments), len(self._class_names)])
+        return classes[places_of_ids(ids, [segment["id"] for segment in segments])]

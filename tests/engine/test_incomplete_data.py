@@ -42,7 +42,7 @@ def own(tmp_path, root_dir):
 
         def run(self, *options: str, train: bool = False) -> tuple[int, dict]:
             config = str(root_dir / "configs/toy/maskclippp_toy_clip-vit.yaml")
-            mode = [] if train else ["--eval-only"]
+            mode = [] if train else ["--eval-only", "MODEL.MASKCLIPPP.PSM.NAME", "DummyPSM"]
             call = [
                 "--config-file",
                 config,

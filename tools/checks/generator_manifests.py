@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -104,11 +105,12 @@ def _load(published: Published, manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def _write(manifest: dict[str, Any], file: Path) -> None:
-    """Write a checkpoint whose tensors share one number each, so that it is small."""
-    weights = {
-        name: torch.zeros((), dtype=getattr(torch, dtype), device="cpu").expand(shape)
-        for name, shape, dtype in manifest["keys"]
-    }
+    """Write a checkpoint whose tensors share their memory, so that it is as large as the largest of them."""
+    sizes: dict[str, int] = {}
+    for _, shape, dtype in manifest["keys"]:
+        sizes[dtype] = max(sizes.get(dtype, 0), math.prod(shape))
+    shared = {dtype: torch.zeros(size, dtype=getattr(torch, dtype), device="cpu") for dtype, size in sizes.items()}
+    weights = {name: shared[dtype][: math.prod(shape)].view(shape) for name, shape, dtype in manifest["keys"]}
     torch.save({"model": weights}, file)
 
 

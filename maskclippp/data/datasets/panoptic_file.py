@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskclippp.utils.errors import UserError
+from maskclippp.utils.errors import UserError, show
 
 from ..annotations import read_json
 from ..panoptic_segments import check_segments
@@ -74,7 +74,7 @@ def below(name: str, where: str) -> str:
         UserError: it is absolute or leads out of the folder.
     """
     if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".." or "\0" in name:
-        raise UserError(f"{where}: file_name {name!r} leaves its folder; give the path below it")
+        raise UserError(f"{where}: file_name {show(name)} leaves its folder; give the path below it")
     return name
 
 
@@ -95,7 +95,9 @@ def _annotations(content: Any, row: DatasetRow, json_file: Path) -> list[Annotat
         _check_annotation(annotation, where)
         image_id = annotation["image_id"]
         if image_id in first:
-            raise UserError(f"{where}: image {image_id!r} has an annotation already, {first[image_id]}; join the two")
+            raise UserError(
+                f"{where}: image {show(image_id)} has an annotation already, {first[image_id]}; join the two"
+            )
         first[image_id] = index
         check_segments(annotation["segments_info"], classes, f"{where}, image {image_id}")
         infos = [_contiguous(segment, classes, vocabulary.is_thing) for segment in annotation["segments_info"]]
@@ -110,9 +112,9 @@ def _check_annotation(annotation: Any, where: str) -> None:
         if key not in annotation:
             raise UserError(f"{where}: '{key}' is missing")
     if not _is_id(annotation["image_id"]):
-        raise UserError(f"{where}: image_id must be a whole number or a text, it is {annotation['image_id']!r}")
+        raise UserError(f"{where}: image_id must be a whole number or a text, it is {show(annotation['image_id'])}")
     if not isinstance(annotation["file_name"], str) or not annotation["file_name"]:
-        raise UserError(f"{where}: file_name must be the name of the PNG, it is {annotation['file_name']!r}")
+        raise UserError(f"{where}: file_name must be the name of the PNG, it is {show(annotation['file_name'])}")
 
 
 def _contiguous(segment: Record, classes: dict[int, int], is_thing: Sequence[bool]) -> Record:
@@ -132,10 +134,10 @@ def _pictures(content: dict[str, Any], json_file: Path) -> dict[Any, str | None]
         if not isinstance(image, dict) or not _is_id(image.get("id")):
             raise UserError(f"{where}: it has no 'id', which must be a whole number or a text")
         if image["id"] in found:
-            raise UserError(f"{where}: id {image['id']!r} is listed twice")
+            raise UserError(f"{where}: id {show(image['id'])} is listed twice")
         name = image.get("file_name")
         if name is not None and not isinstance(name, str):
-            raise UserError(f"{where}: file_name must be a text, it is {name!r}")
+            raise UserError(f"{where}: file_name must be a text, it is {show(name)}")
         found[image["id"]] = name or None
     return found
 
@@ -153,7 +155,7 @@ def _picture_names(
     for index, (annotation, name) in enumerate(zip(annotations, by_png, strict=True)):
         if annotation["image_id"] not in pictures:
             raise UserError(
-                f"{json_file}, annotation {index}: image_id {annotation['image_id']!r} is not among 'images' "
+                f"{json_file}, annotation {index}: image_id {show(annotation['image_id'])} is not among 'images' "
                 "(a number and a text are not the same)"
             )
         told.append(pictures[annotation["image_id"]] or name)
