@@ -77,7 +77,7 @@ def test_a_file_of_a_size_that_no_such_file_has(name, tmp_path):
 def test_offline_masks_at_odd_places(tmp_path):
     record = {"file_name": "a.jpg", "height": 2, "width": 2}
     (tmp_path / "a.png").symlink_to("/dev/zero")
-    assert "its masks" in refusal(OfflineSegmentor(source=str(tmp_path), suffix=".png").read, record)
+    assert "its masks" in refusal(lambda record: OfflineSegmentor(source=str(tmp_path), suffix=".png").read(record, 255), record)
     assert "OFFLINE_ANN_DIR" in refusal(lambda source: OfflineSegmentor(source=source), "n" * 5000)
 
 
@@ -161,7 +161,7 @@ def test_masks_and_vocabularies_with_ids_that_lie_billions_apart(tmp_path):
     (tmp_path / "v.tsv").write_text("0\tthing\ta\n3\tthing\tc\n2000000000\tthing\tb\n")
     report = check_vocabulary(str(tmp_path / "v.tsv"))
     assert report.notes == ["1999999998 ids between 0 and 2000000000 are unused: 1, 2, 4, 5, 6 and 1999999993 more"]
-    assert peak(lambda: check_vocabulary(str(tmp_path / "v.tsv"))) < 10_000_000
+    assert peak(lambda: check_vocabulary(str(tmp_path / "v.tsv"))) < 50_000_000  # the table of the tokenizer takes 25
 
 
 def test_ids_of_thousands_of_digits(tmp_path):

@@ -55,7 +55,7 @@ def generators(folder):  # noqa: F811
     return found
 
 
-def results(generators, kind: str, seed: int, grid, size, **tasks):
+def results(generators, kind: str, seed: int, grid, size, rules=None, **tasks):
     """What our tasks make of masks and classes of a model; its image processor; and its outputs."""
     generator = generators[kind]
     generator.model.seed = seed
@@ -66,7 +66,7 @@ def results(generators, kind: str, seed: int, grid, size, **tasks):
     prepared = PreparedVocabulary(
         name="labels", names=[(label,) for label in LABELS], things=tuple(THINGS), seen=torch.zeros(CLASSES).bool()
     )
-    prediction = MaskPrediction(found.logits[0], found.masks[0], generator.rules)
+    prediction = MaskPrediction(found.logits[0], found.masks[0], rules or generator.rules)
     (result,) = TaskInference(**settings)([record], [prediction], prepared)
     return result, generator.processor, generator.model.outputs
 

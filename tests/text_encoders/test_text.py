@@ -81,7 +81,7 @@ def test_a_sample_has_one_name_of_each_class(finetune_type):
     drawn = set()
     torch.manual_seed(0)
     for _ in range(12):
-        bank = classifier.sample(NAMES)
+        bank = classifier.sample(NAMES, classifier.draw(NAMES))
         assert bank.embeddings.shape == (3, 2, 32) and bank.class_index.tolist() == [0, 1, 2]
         assert bank.embeddings.requires_grad == (finetune_type != "none")
         distance = (everything.embeddings[None, :] - bank.embeddings.detach()[:, None]).abs().amax(dim=(2, 3))
