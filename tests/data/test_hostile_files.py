@@ -77,7 +77,8 @@ def test_a_file_of_a_size_that_no_such_file_has(name, tmp_path):
 def test_offline_masks_at_odd_places(tmp_path):
     record = {"file_name": "a.jpg", "height": 2, "width": 2}
     (tmp_path / "a.png").symlink_to("/dev/zero")
-    assert "its masks" in refusal(lambda record: OfflineSegmentor(source=str(tmp_path), suffix=".png").read(record, 255), record)
+    segmentor = OfflineSegmentor(source=str(tmp_path), suffix=".png")
+    assert "its masks" in refusal(lambda record: segmentor.read(record, ignore_label=255), record)
     assert "OFFLINE_ANN_DIR" in refusal(lambda source: OfflineSegmentor(source=source), "n" * 5000)
 
 

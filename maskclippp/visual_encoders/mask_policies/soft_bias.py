@@ -55,7 +55,8 @@ class SoftBias(MaskPolicy):
         """Read a VISUAL_ENCODER config node; a tower with attention pooling needs no MASK_PRIOR_BEG."""
         first = {}
         if isinstance(tower, BlockTower):
-            first = {"first_block": cfg.MASK_PRIOR_BEG, "num_layers": max(len(tower.blocks) - cfg.MASK_PRIOR_BEG + 1, 0)}
+            layers = len(tower.blocks) - cfg.MASK_PRIOR_BEG + 1
+            first = {"first_block": cfg.MASK_PRIOR_BEG, "num_layers": max(layers, 0)}
         return {
             "num_heads": tower.num_heads,
             "mask_threshold": cfg.DOWN_MASK_THRESH,
