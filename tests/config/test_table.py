@@ -246,3 +246,10 @@ def test_the_table_is_printed(root_dir, capsys, monkeypatch):
         text.startswith("3 keys: 3 read, 0 ignored, 0 fixed.") and "`SOLVER.BACKBONE_MULTIPLIER` | `0.1` | at" in text
     )
     assert run_door(monkeypatch, root_dir / "tools/list_keys.py", "nothing") != 0
+
+
+def test_who_reads_the_node_of_a_method(own_reads):
+    """Evaluation and engine get what they must know from TaskInference; weights are named where they are warned of."""
+    files = {file for name, places in own_reads.items() if name.startswith("MODEL.MASKCLIPPP") for file in places}
+    others = {file for file in files if not file.startswith("mask_generators/")} - {"detectron2"}
+    assert others == {"inference/tasks.py", "methods/maskclippp.py", "engine/untrained.py"}
