@@ -16,13 +16,12 @@ from detectron2.config import CfgNode
 from maskclippp.utils.errors import UserError, as_line, did_you_mean, nearest, show
 from maskclippp.utils.paths import find_config, resolve, shipped_configs
 
+from .combinations import complaints_together
 from .defaults import default_config
-from .limits import check_value, complaints_together
+from .nodes import TABLE
 from .safe_yaml import MAX_NUMBER, Setting, read_settings
 
 COMMAND_LINE = "command line"
-# Keys whose default is a number, where null has a meaning of its own.
-NULLABLE = {"MODEL.MASKCLIPPP.VISUAL_ENCODER.DOWN_MASK_THRESH", "MODEL.MASKCLIPPP.VISUAL_ENCODER_F.DOWN_MASK_THRESH"}
 MAX_SHOWN = 80
 MAX_LITERAL = 10_000
 """Longer text is no literal: Python's parser does not bear any nesting."""
@@ -132,10 +131,8 @@ def _set(cfg: CfgNode, setting: Setting) -> None:
             raise ValueError(f"{setting.key} is a section of keys, got {_show(setting.value)}")
         return
     value = coerce(setting.key, setting.value, default=node[leaf])
-    check_value(setting.key, value)
+    TABLE[setting.key].check(value)
     node[leaf] = value
-    if setting.key == "VERSION" and node[leaf] != 2:
-        raise ValueError(f"VERSION {node[leaf]} is not supported; only detectron2's config version 2 is")
 
 
 def list_keys(cfg: CfgNode, prefix: str = "") -> list[str]:
@@ -155,7 +152,7 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
     """Return ``value`` as the type of ``default``; strings are read as Python literals where the key is not text.
 
     An int may stand for a float, a list for a tuple (and the reverse), a string for a sequence of one string, and null
-    for text, for keys whose default is null and for :data:`NULLABLE`.
+    for text, for keys whose default is null and for those that say so.
 
     Raises:
         ValueError: another type.
@@ -165,7 +162,7 @@ def coerce(key: str, value: Any, *, default: Any) -> Any:
         raise ValueError(f"{key} has a number of more than 64 bits")
     if default is None and not isinstance(value, (type(None), str, int, float, list, tuple)):
         raise ValueError(f"{key} must be a text, a number or a list, got {_show(value)}")
-    if default is None or (value is None and (isinstance(default, str) or key in NULLABLE)):
+    if default is None or (value is None and (isinstance(default, str) or TABLE[key].nullable)):
         return value
     if isinstance(default, (list, tuple)):
         return _coerce_sequence(key, value, default)

@@ -70,10 +70,9 @@ def evaluate(cfg: CfgNode, method: Method, *, augmented: bool = False) -> Result
         similarity = _similarity(cfg, method, prepared)
         found = _partial(dataset) | evaluation.run(Labeller(method, prepared, tasks), folder, similarity)
         if augmented:
-            only_semantic = _only_semantic(cfg)
-            label_maps = TaskInference.from_config(only_semantic, label_maps=True)
+            label_maps = replace(tasks, semantic=True, panoptic=False, instance=False)
             labeller = AugmentedLabeller(method, prepared, label_maps, DatasetMapperTTA(cfg))
-            scores = replace(evaluation, cfg=only_semantic).run(labeller, f"{folder}_TTA", similarity)
+            scores = evaluation.run(labeller, f"{folder}_TTA", similarity)
             found |= {f"{task}_TTA": values for task, values in scores.items()}
         if comm.is_main_process():
             results[name] = found
@@ -116,7 +115,7 @@ class _Evaluation:
         """Show the results of all pictures to the dataset's evaluators."""
         output = os.path.join(folder, dataset_folders(self.cfg.DATASETS.TEST)[self.name])
         seconds = self.cfg.TEST.SAVE_STATE_SECONDS
-        evaluator = build_evaluator_from_cfg(self.cfg, self.name, output, similarity)
+        evaluator = build_evaluator_from_cfg(self.cfg, self.name, label.tasks, output, similarity)
         same = identity(self.cfg, self.weights, self.records, vocabularies(self.cfg, self.name)) if seconds else ""
         load = partial(build_test_loader, self.cfg, self.records)
         return run_inference(label, self.method, load, evaluator, Progress(output, same, seconds))
@@ -136,15 +135,6 @@ def _check_augmentation(tasks: TaskInference) -> None:
             raise UserError(
                 f"TEST.AUG is for label maps; MODEL.MASKCLIPPP.TEST.{name} makes none; set TEST.AUG.ENABLED False"
             )
-
-
-def _only_semantic(cfg: CfgNode) -> CfgNode:
-    """The config of an evaluation of label maps only."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    tasks = cfg.MODEL.MASK_FORMER.TEST
-    tasks.SEMANTIC_ON, tasks.PANOPTIC_ON, tasks.INSTANCE_ON = True, False, False
-    return cfg
 
 
 def _print(name: str, results: Results) -> None:

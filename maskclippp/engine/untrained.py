@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from detectron2.config import CfgNode
 
+from maskclippp.inference import TaskInference
 from maskclippp.methods import Method
 from maskclippp.utils.errors import UserError
 
@@ -29,7 +30,7 @@ def check_trained(cfg: CfgNode, method: Method, loaded: AbstractSet[str], source
         UserError: a head is random.
     """
     missing = [key for key in method.state_dict() if key not in loaded]
-    parts = method.random_parts(only_masks=cfg.MODEL.MASKCLIPPP.TEST.SEGMENTOR_ONLY)
+    parts = method.random_parts(only_masks=TaskInference.from_config(cfg).segmentor_only)
     random = [key for key in missing if key.startswith(parts)]
     if random:
         lack = f"MODEL.WEIGHTS {source} lacks" if source else "MODEL.WEIGHTS is empty, it should hold"

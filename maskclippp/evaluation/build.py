@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 
 from maskclippp.data.datasets import get_metadata, ignore_label_of
+from maskclippp.inference import TaskInference
 from maskclippp.utils.errors import UserError
 
 from .cityscapes import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
@@ -51,26 +52,30 @@ EVALUATOR_TYPES = tuple(_PLANS)
 
 
 def build_evaluator_from_cfg(
-    cfg: CfgNode, dataset_name: str, output_folder: str | None = None, similarity: np.ndarray | None = None
+    cfg: CfgNode,
+    dataset_name: str,
+    tasks: TaskInference,
+    output_folder: str | None = None,
+    similarity: np.ndarray | None = None,
 ) -> StreamingEvaluator:
-    """Read the switches of :func:`build_evaluator` from MODEL.MASKCLIPPP, MODEL.MASK_FORMER.TEST and TEST.
+    """Call :func:`build_evaluator` for what inference returns, with what TEST says about files.
 
     Args:
-        cfg: configuration.
+        cfg: configuration; TEST, DATASETS.ALLOW_INCOMPLETE and OUTPUT_DIR are read.
         dataset_name: a registered dataset.
+        tasks: which results inference returns.
         output_folder: where results are written; OUTPUT_DIR/inference if None.
         similarity: (K, K) of the dataset's classes, for similarity-aware scores.
     """
-    ours, tasks = cfg.MODEL.MASKCLIPPP, cfg.MODEL.MASK_FORMER.TEST
     return build_evaluator(
         dataset_name,
         output_folder=output_folder or str(Path(cfg.OUTPUT_DIR) / "inference"),
-        segmentor_only=ours.TEST.SEGMENTOR_ONLY,
-        mask_accuracy=ours.TEST.MASK_ACC,
-        panoptic_masks=ours.SEGMENTOR.NAME == "PanGTSegmentor",
-        semantic=tasks.SEMANTIC_ON,
-        panoptic=tasks.PANOPTIC_ON,
-        instance=tasks.INSTANCE_ON,
+        segmentor_only=tasks.segmentor_only,
+        mask_accuracy=tasks.mask_accuracy,
+        panoptic_masks=tasks.panoptic_masks,
+        semantic=tasks.semantic,
+        panoptic=tasks.panoptic,
+        instance=tasks.instance,
         similarity=similarity,
         pictures=cfg.TEST.PICTURES,
         save_predictions=cfg.TEST.SAVE_PREDICTIONS,

@@ -52,6 +52,7 @@ class TaskInference:
         object_threshold, overlap_threshold: see :func:`~maskclippp.inference.panoptic_inference`.
         top_k, with_boxes: see :func:`~maskclippp.inference.instance_inference`.
         uncovered: pixels under no mask are "void", or the "argmax" of all-zero scores; "auto": as the masks' rules say.
+        panoptic_masks: the masks of ``mask_accuracy`` are panoptic segments, not the classes of a label map.
     """
 
     semantic: bool = True
@@ -65,6 +66,7 @@ class TaskInference:
     top_k: int = 100
     with_boxes: bool = False
     uncovered: str = "auto"
+    panoptic_masks: bool = False
 
     def __post_init__(self) -> None:
         if self.uncovered not in UNCOVERED:
@@ -74,7 +76,9 @@ class TaskInference:
 
     @classmethod
     def from_config(cls, cfg, **options: Any) -> TaskInference:
-        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST and TEST: the tasks of all methods.
+        """Read MODEL.MASK_FORMER.TEST, MODEL.MASKCLIPPP.TEST, the generator's name and TEST: the tasks of all methods.
+
+        Nothing else outside the methods and generators reads these keys for what is done in evaluation.
 
         SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE is not read: mixing masks and resizing them commute.
 
@@ -86,6 +90,7 @@ class TaskInference:
             UserError: unknown UNCOVERED.
         """
         tasks, ours = cfg.MODEL.MASK_FORMER.TEST, cfg.MODEL.MASKCLIPPP.TEST
+        generator = cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME
         return cls(
             semantic=tasks.SEMANTIC_ON,
             panoptic=tasks.PANOPTIC_ON,
@@ -97,6 +102,7 @@ class TaskInference:
             top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
             with_boxes=tasks.INSTANCE_BOX_ON,
             uncovered=ours.UNCOVERED,
+            panoptic_masks=generator == "PanGTSegmentor",
             **options,
         )
 

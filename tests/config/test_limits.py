@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maskclippp.config import check_config, default_config, load_config
-from maskclippp.config.limits import check_value
+from maskclippp.config import TABLE, check_config, default_config, load_config
 from maskclippp.config.load import get_value, list_keys
 from maskclippp.utils.errors import UserError
 
@@ -13,7 +12,7 @@ from maskclippp.utils.errors import UserError
 def test_every_default_is_allowed():
     cfg = default_config()
     for key in list_keys(cfg):
-        check_value(key, get_value(cfg, key))
+        TABLE[key].check(get_value(cfg, key))
     check_config(cfg)
 
 

@@ -19,6 +19,7 @@ from maskclippp.evaluation.panoptic import PanopticEvaluator
 from maskclippp.evaluation.recall import MaskRecallEvaluator
 from maskclippp.evaluation.semantic import SemSegEvaluator
 from maskclippp.evaluation.streaming import EvaluatorGroup
+from maskclippp.inference import TaskInference
 from maskclippp.utils.errors import UserError
 
 
@@ -168,10 +169,13 @@ def test_from_config(tmp_path) -> None:
     cfg.OUTPUT_DIR = str(tmp_path)
     cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC = True
     cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME = "PanGTSegmentor"
-    evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val")
+    evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val", TaskInference.from_config(cfg))
     assert isinstance(evaluator, MaskAccEvaluator) and evaluator._panoptic
     assert evaluator._output_dir == str(tmp_path / "inference")
+    cfg.MODEL.MASKCLIPPP.SEGMENTOR.NAME = "GTSegmentor"
+    assert not TaskInference.from_config(cfg).panoptic_masks
     cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC = False
     cfg.TEST.PICTURES = 3
-    evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val", str(tmp_path), similarity=np.eye(96))
+    tasks = TaskInference.from_config(cfg)
+    evaluator = build_evaluator_from_cfg(cfg, "toy_panoptic_val", tasks, str(tmp_path), similarity=np.eye(96))
     assert isinstance(evaluator, SemSegEvaluator) and evaluator._pictures == 3 and evaluator._similarity is not None
