@@ -24,6 +24,7 @@ from maskclippp.utils.errors import UserError
 from .assignment import best_overlaps
 from .class_metric import of_class
 from .confusion import as_array, mean, ratio
+from .dataset import EvaluatedDataset
 from .report import log_class_tables, write_class_csv, write_results
 from .streaming import Scores, State, StreamingEvaluator
 
@@ -60,6 +61,16 @@ class MaskRecallEvaluator(StreamingEvaluator):
         self._ignore_label = default_ignore_label(len(class_names)) if ignore_label is None else ignore_label
         self._output_dir = output_dir
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> MaskRecallEvaluator:
+        """Make that of a dataset with label maps, or panoptic segments."""
+        return cls(
+            dataset.class_names,
+            panoptic=dataset.is_panoptic,
+            ignore_label=dataset.ignore_label,
+            output_dir=dataset.output_folder,
+        )
 
     def reset(self) -> None:
         """Forget all images."""
