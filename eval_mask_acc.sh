@@ -4,14 +4,18 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/tools/eval_common.sh"
 
-# _maskclippp_mask_acc GENERATOR SUFFIX TEST_SET CONFIG CKPT NGPU TAG USE_PSM [KEY VALUE ...]
-# An empty TEST_SET keeps the config's; another one comes last, so it wins.
+# _maskclippp_mask_acc GENERATOR SUFFIX CONFIG CKPT NGPU TAG USE_PSM [KEY VALUE ...]
+# Without SUFFIX the config's test set stays; that of the table comes last, so it wins.
 _maskclippp_mask_acc() {
-    local generator="$1" suffix="$2" test_set="$3" fixed last=()
-    shift 3
+    local generator="$1" suffix="$2" fixed row=() last=() IFS=$' \t\n'
+    shift 2
     if [ $# -lt 5 ]; then
-        echo "usage: ${FUNCNAME[1]} CONFIG CKPT NGPU TAG USE_PSM(0|1) [KEY VALUE ...]" >&2
+        _maskclippp_usage "CONFIG CKPT NGPU TAG USE_PSM(0|1) [KEY VALUE ...]"
         return 2
+    fi
+    if [ -n "$suffix" ]; then
+        row=($(_maskclippp_row "$suffix" "$generator")) || return
+        suffix="_$suffix"
     fi
     fixed=(
         MODEL.MASKCLIPPP.TEST.ENSEMBLE_ON False
@@ -21,50 +25,52 @@ _maskclippp_mask_acc() {
         MODEL.MASKCLIPPP.TEXT_ENCODER_F.NAME none
     )
     [ "$5" = 1 ] || fixed+=(MODEL.MASKCLIPPP.PSM.NAME DummyPSM MODEL.MASKCLIPPP.USE_LOGIT_SCALE True)
-    [ -z "$test_set" ] || last=(DATASETS.TEST "(\"$test_set\",)")
+    [ "${row[1]:-}" != TEST ] || last=(DATASETS.TEST "(\"${row[0]}\",)")
     _maskclippp_eval "$suffix" "${fixed[@]}" -- "${@:1:4}" "${@:6}" "${last[@]}"
 }
 
-eval_mask_acc() { _maskclippp_mask_acc GTSegmentor "" "" "$@"; }
-eval_pan_mask_acc() { _maskclippp_mask_acc PanGTSegmentor "" "" "$@"; }
+eval_mask_acc() { _maskclippp_mask_acc GTSegmentor "" "$@"; }
+eval_pan_mask_acc() { _maskclippp_mask_acc PanGTSegmentor "" "$@"; }
 
-eval_mask_acc_ade150() { _maskclippp_mask_acc GTSegmentor _ade150 "" "$@"; }
-eval_mask_acc_stuff() { _maskclippp_mask_acc GTSegmentor _stuff openvocab_coco_2017_val_stuff_sem_seg "$@"; }
-eval_pan_mask_acc_coco() { _maskclippp_mask_acc PanGTSegmentor _coco openvocab_coco_2017_val_panoptic_with_sem_seg "$@"; }
-eval_mask_acc_ade847() { _maskclippp_mask_acc GTSegmentor _ade847 openvocab_ade20k_full_sem_seg_val "$@"; }
-eval_mask_acc_ctx459() { _maskclippp_mask_acc GTSegmentor _ctx459 openvocab_pascal_ctx459_sem_seg_val "$@"; }
-eval_mask_acc_ctx59() { _maskclippp_mask_acc GTSegmentor _ctx59 openvocab_pascal_ctx59_sem_seg_val "$@"; }
-eval_mask_acc_pc20() { _maskclippp_mask_acc GTSegmentor _pc20 openvocab_pascal20_sem_seg_val "$@"; }
-eval_mask_acc_city() { _maskclippp_mask_acc GTSegmentor _city openvocab_cityscapes_fine_panoptic_val "$@"; }
+eval_mask_acc_ade150() { _maskclippp_mask_acc GTSegmentor ade150 "$@"; }
+eval_mask_acc_stuff() { _maskclippp_mask_acc GTSegmentor stuff "$@"; }
+eval_pan_mask_acc_coco() { _maskclippp_mask_acc PanGTSegmentor coco "$@"; }
+eval_mask_acc_ade847() { _maskclippp_mask_acc GTSegmentor ade847 "$@"; }
+eval_mask_acc_ctx459() { _maskclippp_mask_acc GTSegmentor ctx459 "$@"; }
+eval_mask_acc_ctx59() { _maskclippp_mask_acc GTSegmentor ctx59 "$@"; }
+eval_mask_acc_pc20() { _maskclippp_mask_acc GTSegmentor pc20 "$@"; }
+eval_mask_acc_city() { _maskclippp_mask_acc GTSegmentor city "$@"; }
 
 # The 22 sets of the MESS benchmark.
-eval_mask_acc_dark_zurich() { _maskclippp_mask_acc GTSegmentor _dark_zurich dark_zurich_sem_seg_val "$@"; }
-eval_mask_acc_foodseg() { _maskclippp_mask_acc GTSegmentor _foodseg foodseg103_sem_seg_test "$@"; }
-eval_mask_acc_mhp() { _maskclippp_mask_acc GTSegmentor _mhp mhp_v1_sem_seg_test "$@"; }
-eval_mask_acc_kvasir() { _maskclippp_mask_acc GTSegmentor _kvasir kvasir_instrument_sem_seg_test "$@"; }
-eval_mask_acc_pst900() { _maskclippp_mask_acc GTSegmentor _pst900 pst900_sem_seg_test "$@"; }
-eval_mask_acc_corrosion() { _maskclippp_mask_acc GTSegmentor _corrosion corrosion_cs_sem_seg_test "$@"; }
-eval_mask_acc_zerowaste() { _maskclippp_mask_acc GTSegmentor _zerowaste zerowaste_sem_seg_test "$@"; }
-eval_mask_acc_cub200() { _maskclippp_mask_acc GTSegmentor _cub200 cub_200_sem_seg_test "$@"; }
-eval_mask_acc_bdd100k() { _maskclippp_mask_acc GTSegmentor _bdd100k bdd100k_sem_seg_val "$@"; }
-eval_mask_acc_atlantis() { _maskclippp_mask_acc GTSegmentor _atlantis atlantis_sem_seg_test "$@"; }
-eval_mask_acc_dram() { _maskclippp_mask_acc GTSegmentor _dram dram_sem_seg_test "$@"; }
-eval_mask_acc_isaid() { _maskclippp_mask_acc GTSegmentor _isaid isaid_sem_seg_val "$@"; }
-eval_mask_acc_chase_db1() { _maskclippp_mask_acc GTSegmentor _chase_db1 chase_db1_sem_seg_test "$@"; }
-eval_mask_acc_suim() { _maskclippp_mask_acc GTSegmentor _suim suim_sem_seg_test "$@"; }
-eval_mask_acc_paxray() { _maskclippp_mask_acc GTSegmentor _paxray paxray_sem_seg_test_lungs "$@"; }
-eval_mask_acc_isprs() { _maskclippp_mask_acc GTSegmentor _isprs isprs_potsdam_sem_seg_test_irrg "$@"; }
-eval_mask_acc_cryonuseg() { _maskclippp_mask_acc GTSegmentor _cryonuseg cryonuseg_sem_seg_test "$@"; }
-eval_mask_acc_deepcrack() { _maskclippp_mask_acc GTSegmentor _deepcrack deepcrack_sem_seg_test "$@"; }
-eval_mask_acc_floodnet() { _maskclippp_mask_acc GTSegmentor _floodnet floodnet_sem_seg_test "$@"; }
-eval_mask_acc_cwfid() { _maskclippp_mask_acc GTSegmentor _cwfid cwfid_sem_seg_test "$@"; }
-eval_mask_acc_worldfloods() { _maskclippp_mask_acc GTSegmentor _worldfloods worldfloods_sem_seg_test_irrg "$@"; }
-eval_mask_acc_uavid() { _maskclippp_mask_acc GTSegmentor _uavid uavid_sem_seg_val "$@"; }
+eval_mask_acc_dark_zurich() { _maskclippp_mask_acc GTSegmentor dark_zurich "$@"; }
+eval_mask_acc_foodseg() { _maskclippp_mask_acc GTSegmentor foodseg "$@"; }
+eval_mask_acc_mhp() { _maskclippp_mask_acc GTSegmentor mhp "$@"; }
+eval_mask_acc_kvasir() { _maskclippp_mask_acc GTSegmentor kvasir "$@"; }
+eval_mask_acc_pst900() { _maskclippp_mask_acc GTSegmentor pst900 "$@"; }
+eval_mask_acc_corrosion() { _maskclippp_mask_acc GTSegmentor corrosion "$@"; }
+eval_mask_acc_zerowaste() { _maskclippp_mask_acc GTSegmentor zerowaste "$@"; }
+eval_mask_acc_cub200() { _maskclippp_mask_acc GTSegmentor cub200 "$@"; }
+eval_mask_acc_bdd100k() { _maskclippp_mask_acc GTSegmentor bdd100k "$@"; }
+eval_mask_acc_atlantis() { _maskclippp_mask_acc GTSegmentor atlantis "$@"; }
+eval_mask_acc_dram() { _maskclippp_mask_acc GTSegmentor dram "$@"; }
+eval_mask_acc_isaid() { _maskclippp_mask_acc GTSegmentor isaid "$@"; }
+eval_mask_acc_chase_db1() { _maskclippp_mask_acc GTSegmentor chase_db1 "$@"; }
+eval_mask_acc_suim() { _maskclippp_mask_acc GTSegmentor suim "$@"; }
+eval_mask_acc_paxray() { _maskclippp_mask_acc GTSegmentor paxray "$@"; }
+eval_mask_acc_isprs() { _maskclippp_mask_acc GTSegmentor isprs "$@"; }
+eval_mask_acc_cryonuseg() { _maskclippp_mask_acc GTSegmentor cryonuseg "$@"; }
+eval_mask_acc_deepcrack() { _maskclippp_mask_acc GTSegmentor deepcrack "$@"; }
+eval_mask_acc_floodnet() { _maskclippp_mask_acc GTSegmentor floodnet "$@"; }
+eval_mask_acc_cwfid() { _maskclippp_mask_acc GTSegmentor cwfid "$@"; }
+eval_mask_acc_worldfloods() { _maskclippp_mask_acc GTSegmentor worldfloods "$@"; }
+eval_mask_acc_uavid() { _maskclippp_mask_acc GTSegmentor uavid "$@"; }
 
 # The sets that the ablations report.
 eval_mask_acc_base() {
-    eval_mask_acc_ade150 "$@" && eval_mask_acc_ade847 "$@" && eval_mask_acc_ctx459 "$@" && eval_mask_acc_ctx59 "$@" \
-        && eval_mask_acc_stuff "$@"
+    local name IFS=$' \t\n'
+    for name in $(_maskclippp_suite base); do
+        "eval_mask_acc_$name" "$@" || return
+    done
 }
 
 # The MESS sets that are on disk, then one table with the mean of each domain.

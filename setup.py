@@ -70,7 +70,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["maskclippp", "maskclippp.*"]),
-    package_data={"maskclippp": ["assets/**/*", "data/vocabularies/*.tsv"]},
+    package_data={"maskclippp": ["assets/**/*", "data/vocabularies/*.tsv", "evaluation/*.tsv"]},
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     cmdclass={"build_py": BuildWithConfigs},

@@ -3,6 +3,45 @@
 
 _MASKCLIPPP_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
+_MASKCLIPPP_TABLE="$_MASKCLIPPP_ROOT/maskclippp/evaluation/benchmarks.tsv"
+
+# _maskclippp_row SUFFIX COLUMN
+# Print the dataset of a set of the table, and what the function of COLUMN (eval, GTSegmentor, PanGTSegmentor) adds.
+_maskclippp_row() {
+    local kind suffix title dataset eval with_classes with_segments added
+    while IFS=$'\t' read -r kind suffix title dataset eval with_classes with_segments; do
+        [ "$kind $suffix" = "set $1" ] || continue
+        case "$2" in
+            eval) added="$eval" ;;
+            GTSegmentor) added="$with_classes" ;;
+            PanGTSegmentor) added="$with_segments" ;;
+        esac
+        echo "$dataset $added"
+        return
+    done < "$_MASKCLIPPP_TABLE"
+    echo "error: $_MASKCLIPPP_TABLE has no set '$1'" >&2
+    return 1
+}
+
+# _maskclippp_suite NAME
+# Print the suffixes of a suite of the table.
+_maskclippp_suite() {
+    local kind name functions suffixes
+    while IFS=$'\t' read -r kind name functions suffixes; do
+        [ "$kind $name" != "suite $1" ] || echo "$suffixes"
+    done < "$_MASKCLIPPP_TABLE"
+}
+
+# _maskclippp_usage ARGUMENTS
+# Say how the function that was called from outside is called.
+_maskclippp_usage() {
+    local name
+    for name in "${FUNCNAME[@]}"; do
+        case "$name" in eval_*) break ;; esac
+    done
+    echo "usage: $name $1" >&2
+}
+
 # _maskclippp_eval SUFFIX [KEY VALUE ...] -- CONFIG CKPT NGPU TAG [KEY VALUE ...]
 # Evaluate one checkpoint on one test set. Overrides after "--" come later, so they win. NGPU 0 is the CPU.
 _maskclippp_eval() {
@@ -14,7 +53,7 @@ _maskclippp_eval() {
     done
     shift
     if [ $# -lt 4 ]; then
-        echo "usage: ${FUNCNAME[1]} CONFIG CKPT NGPU TAG [KEY VALUE ...]" >&2
+        _maskclippp_usage "CONFIG CKPT NGPU TAG [KEY VALUE ...]"
         return 2
     fi
     "${PYTHON:-python}" "$_MASKCLIPPP_ROOT/train_maskclippp.py" --config-file "$1" --num-gpus "$3" --tag "$4$suffix" \
@@ -28,7 +67,7 @@ _maskclippp_everything() {
     local tool=("${PYTHON:-python}" "$_MASKCLIPPP_ROOT/tools/summarize_results.py")
     shift 4
     if [ $# -lt $((first - 1)) ]; then
-        echo "usage: ${FUNCNAME[1]} CONFIG CKPT NGPU TAG $([ "$first" = 5 ] || echo 'USE_PSM(0|1) ')[KEY VALUE ...]" >&2
+        _maskclippp_usage "CONFIG CKPT NGPU TAG $([ "$first" = 5 ] || echo 'USE_PSM(0|1) ')[KEY VALUE ...]"
         return 2
     fi
     found="$("${tool[@]}" list "$sets")" || return

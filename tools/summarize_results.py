@@ -23,11 +23,6 @@ from maskclippp.data.datasets.vocabulary import row_vocabulary
 from maskclippp.evaluation import benchmarks
 from maskclippp.utils.errors import UserError
 
-_SETS = {
-    "segmentation": benchmarks.SEGMENTATION,
-    "mask-accuracy": benchmarks.MASK_ACCURACY,
-    "mess": benchmarks.MESS,
-}
 _TABLES = {"segmentation": benchmarks.segmentation_table, "mask-accuracy": benchmarks.mask_accuracy_table}
 
 
@@ -36,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="print the shell functions' ends of the sets that are on disk")
-    listing.add_argument("sets", choices=_SETS)
+    listing.add_argument("sets", choices=benchmarks.SUITES)
     table = commands.add_parser("table", help="print the results")
     table.add_argument("table", choices=_TABLES)
     table.add_argument("config", help="config file of the evaluations")
@@ -62,7 +57,7 @@ def _list(name: str, root: str) -> None:
     Raises:
         UserError: there are some, but the package with their class names is missing.
     """
-    found = benchmarks.usable(_SETS[name], root)
+    found = benchmarks.usable(benchmarks.SUITES[name], root)
     if found:
         row_vocabulary(DATASETS[found[0].dataset])
     else:

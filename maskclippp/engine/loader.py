@@ -182,7 +182,7 @@ def _training_records(cfg: CfgNode) -> list[Record]:
     allow_incomplete = cfg.DATASETS.ALLOW_INCOMPLETE
     records = []
     for name in cfg.DATASETS.TRAIN:
-        if get_metadata(name).get("evaluator_type", None) == "images":
+        if not get_metadata(name).get("has_annotations", True):
             raise UserError(f"dataset '{name}' has pictures and class names only; training needs annotations as well")
         records += get_dataset(name, allow_incomplete=allow_incomplete)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and records and "annotations" in records[0]:

@@ -24,6 +24,7 @@ from maskclippp.methods import Method, build_method
 from maskclippp.utils.dist import Group, launch, under_torchrun
 from maskclippp.utils.errors import UserError, error_line, told_in_one_line
 from maskclippp.utils.logging import setup_logging
+from maskclippp.utils.plugins import load_plugins
 from maskclippp.utils.run_lock import only_run
 
 from .checkpoint import Checkpointer
@@ -37,6 +38,7 @@ EPILOG = """
 examples:
   train on two GPUs:   %(prog)s --config-file configs/toy/maskclippp_toy_clip-vit.yaml --num-gpus 2 --tag first
   on the CPU:          %(prog)s --config-file ... --num-gpus 0 --tag first
+  with own parts:      %(prog)s --plugin my_policy.py --config-file ... VISUAL_ENCODER.MASK_POLICY MyPolicy
   continue:            %(prog)s --config-file ... --num-gpus 0 --tag first --resume
   evaluate:            %(prog)s --config-file ... --num-gpus 0 --tag first --eval-only MODEL.WEIGHTS CHECKPOINT
 """
@@ -45,13 +47,20 @@ logger = logging.getLogger(__name__)
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Return detectron2's parser, with a tag for the output folder and CPU processes."""
+    """Return detectron2's parser, with a tag for the output folder, CPU processes and plug-ins."""
     parser = default_argument_parser(epilog=EPILOG)
     parser.set_defaults(dist_url="auto")
     parser.add_argument(
         "--tag", default="default", help="output goes to output/<config name>/<tag>; 'default' is today's MMDD"
     )
     parser.add_argument("--num-processes", type=int, default=1, help="number of CPU processes, with --num-gpus 0")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE_OR_MODULE",
+        help="code of your own that registers parts, a .py file or a module; may be given several times",
+    )
     return parser
 
 
@@ -92,19 +101,26 @@ def launch_alone(function: Callable[..., Any], parameters: tuple, args: argparse
     if is_first and args.resume:
         require_run(cfg.OUTPUT_DIR, eval_only=args.eval_only)
     with only_run(cfg.OUTPUT_DIR) if is_first else contextlib.nullcontext():
-        launch(function, parameters, group)
+        launch(_with_plugins, (tuple(args.plugin), function, parameters), group)
+
+
+def _with_plugins(plugins: Sequence[str], function: Callable[..., Any], parameters: tuple) -> None:
+    """Call ``function(*parameters)`` in a process that knows the plug-ins; one that was spawned does not yet."""
+    load_plugins(plugins)
+    function(*parameters)
 
 
 def configure(args: argparse.Namespace) -> CfgNode:
-    """Return the frozen config of a command line, with device and output folder settled.
+    """Import the plug-ins of a command line; return its frozen config, with device and output folder settled.
 
     Raises:
-        UserError: no config file, a wrong one, wrong overrides, numbers of processes that cannot be, more GPUs than
-            there are, or a tag that leads out of the output folder.
+        UserError: a plug-in that cannot be imported, no config file, a wrong one, wrong overrides, numbers of processes
+            that cannot be, more GPUs than there are, or a tag that leads out of the output folder.
     """
     if not args.config_file:
         raise UserError("name a config file with --config-file; those of the project are under configs/")
     _check_counts(args)
+    load_plugins(args.plugin)
     cfg = load_config(args.config_file, args.opts)
     check_config(cfg)
     cfg.OUTPUT_DIR = _output_folder(cfg.OUTPUT_DIR, Path(args.config_file).stem, args.tag)

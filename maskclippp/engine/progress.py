@@ -27,11 +27,12 @@ from torch import nn
 from maskclippp import __version__
 from maskclippp.evaluation.streaming import StreamingEvaluator
 from maskclippp.utils.files import atomic_write, remove_leftovers
+from maskclippp.utils.plugins import plugin_files
 from maskclippp.utils.torch_files import save_torch
 
-from .file_stamps import evaluation_stamps
+from .file_stamps import evaluation_stamps, stamp
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """To be raised when the meaning of a saved state changes without another version of the package."""
 # Keys that change no result.
 _WITHOUT_EFFECT = ("OUTPUT_DIR", "SOLVER", "WANDB", "DATALOADER", "SEED", "CUDNN_BENCHMARK")
@@ -115,7 +116,7 @@ def identity(
     # The weights count by content, wherever they come from.
     relevant["MODEL"] = relevant["MODEL"] | {"WEIGHTS": weights}
     metadata = metadata or {}
-    files = evaluation_stamps(relevant, records, metadata)
+    files = evaluation_stamps(relevant, records, metadata) | {path: stamp(path) for path in plugin_files()}
     version = [__version__, STATE_FORMAT, comm.get_world_size()]
     content = [version, relevant, list(records), _pairs(metadata), files]
     return hashlib.blake2b(json.dumps(content, default=_as_json).encode(), digest_size=16).hexdigest()

@@ -1,6 +1,6 @@
 """Results to metrics: streaming evaluators that any number of processes can share and that a kill does not set back.
 
-``build.py`` says which evaluators a dataset gets; ``streaming.py`` what they have in common. Scores are logged as
+``registry.py`` says which evaluators a dataset gets; ``streaming.py`` what they have in common. Scores are logged as
 copypaste lines and stand in ``inference/results.json``; each dataset's folder gets one CSV per task with a row per
 class. On request (config keys):
 
@@ -12,3 +12,10 @@ class. On request (config keys):
 
 An interrupted evaluation goes on when the same command is given again (``engine/progress.py``).
 """
+
+from . import cityscapes, instance, lvis_instances, panoptic, predictions, semantic  # noqa: F401  (registers them)
+from .dataset import EvaluatedDataset
+from .registry import ALWAYS, EVALUATOR_REGISTRY, register_evaluator
+from .streaming import StreamingEvaluator
+
+__all__ = ["ALWAYS", "EVALUATOR_REGISTRY", "EvaluatedDataset", "StreamingEvaluator", "register_evaluator"]

@@ -35,53 +35,25 @@ class BenchmarkSet:
     dataset: str
 
 
-_A847 = BenchmarkSet("A-847", "ade847", "openvocab_ade20k_full_sem_seg_val")
-_PC459 = BenchmarkSet("PC-459", "ctx459", "openvocab_pascal_ctx459_sem_seg_val")
-_A150 = BenchmarkSet("A-150", "ade150", "openvocab_ade20k_panoptic_val")
-_PC59 = BenchmarkSet("PC-59", "ctx59", "openvocab_pascal_ctx59_sem_seg_val")
-_STUFF = "openvocab_coco_2017_val_stuff_sem_seg"
+def _suites() -> dict[str, tuple[BenchmarkSet, ...]]:
+    """Read ``benchmarks.tsv``, whose head says what it holds."""
+    sets, suites = {}, {}
+    for line in Path(__file__).with_suffix(".tsv").read_text(encoding="utf-8").splitlines():
+        kind, *row = line.split("\t")
+        if kind == "set":
+            suffix, title, dataset, *_ = row
+            sets[suffix] = BenchmarkSet(title, suffix, dataset)
+        elif kind == "suite":
+            name, _, suffixes = row
+            suites[name] = tuple(sets[suffix] for suffix in suffixes.split())
+    return suites
 
-SEGMENTATION = (
-    *(_A847, _PC459, _A150, _PC59),
-    BenchmarkSet("PAS-20", "pc20", "openvocab_pascal20_sem_seg_val"),
-    BenchmarkSet("COCO-Stuff", "cocostuff", _STUFF),
-    BenchmarkSet("COCO", "coco133", "openvocab_coco_2017_val_panoptic_with_sem_seg"),
-)
-"""Of ``eval_everything``; the functions are called ``eval_<suffix>``."""
 
-MASK_ACCURACY = (
-    *(_A847, _PC459, _A150, _PC59),
-    BenchmarkSet("Stuff", "stuff", _STUFF),
-    BenchmarkSet("Citys", "city", "openvocab_cityscapes_fine_panoptic_val"),
-)
-"""The functions are called ``eval_mask_acc_<suffix>``."""
-
-_MESS_DATASETS = {
-    "bdd100k": "bdd100k_sem_seg_val",
-    "dark_zurich": "dark_zurich_sem_seg_val",
-    "mhp": "mhp_v1_sem_seg_test",
-    "foodseg": "foodseg103_sem_seg_test",
-    "atlantis": "atlantis_sem_seg_test",
-    "dram": "dram_sem_seg_test",
-    "isaid": "isaid_sem_seg_val",
-    "isprs": "isprs_potsdam_sem_seg_test_irrg",
-    "worldfloods": "worldfloods_sem_seg_test_irrg",
-    "floodnet": "floodnet_sem_seg_test",
-    "uavid": "uavid_sem_seg_val",
-    "kvasir": "kvasir_instrument_sem_seg_test",
-    "chase_db1": "chase_db1_sem_seg_test",
-    "cryonuseg": "cryonuseg_sem_seg_test",
-    "paxray": "paxray_sem_seg_test_lungs",
-    "corrosion": "corrosion_cs_sem_seg_test",
-    "deepcrack": "deepcrack_sem_seg_test",
-    "pst900": "pst900_sem_seg_test",
-    "zerowaste": "zerowaste_sem_seg_test",
-    "suim": "suim_sem_seg_test",
-    "cub200": "cub_200_sem_seg_test",
-    "cwfid": "cwfid_sem_seg_test",
-}
-MESS = tuple(BenchmarkSet(suffix, suffix, dataset) for suffix, dataset in _MESS_DATASETS.items())
-"""The sets of the MESS benchmark; the functions are called ``eval_mask_acc_<suffix>``."""
+SUITES = _suites()
+"""Sets that are evaluated together, by name, in the order of the tables."""
+SEGMENTATION = SUITES["segmentation"]
+MASK_ACCURACY = SUITES["mask-accuracy"]
+MESS = SUITES["mess"]
 
 _SEGMENTATION_COLUMNS = (
     *(("sem_seg", "mIoU"), ("panoptic_seg", "PQ"), ("panoptic_seg", "SQ"), ("panoptic_seg", "RQ"), ("segm", "AP")),

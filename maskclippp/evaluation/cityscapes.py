@@ -26,8 +26,10 @@ from maskclippp.utils.errors import UserError
 
 from .class_metric import of_class
 from .confusion import as_array
+from .dataset import EvaluatedDataset
 from .label_maps import CoverageCounter, predicted_labels
 from .optional import earlier_numpy, require
+from .registry import register_evaluator
 from .report import write_results
 from .saved_label_maps import save_label_map, saved_classes, write_legend
 from .streaming import Scores, State, StreamingEvaluator
@@ -76,6 +78,24 @@ class _CityscapesEvaluator(StreamingEvaluator):
         self._folder = self._output_dir / self.folder_name
         self._partial = partial
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> _CityscapesEvaluator:
+        """Make that of a split of Cityscapes."""
+        if dataset.output_folder is None:
+            raise UserError("Cityscapes evaluation writes predictions as files: give an output folder")
+        return cls(
+            dataset.class_names,
+            dataset.metadata.get("gt_dir", None) or dataset.metadata.sem_seg_root,
+            output_dir=dataset.output_folder,
+            partial=dataset.partial,
+            **cls._options(dataset),
+        )
+
+    @classmethod
+    def _options(cls, dataset: EvaluatedDataset) -> dict[str, Any]:
+        """More arguments of a subclass."""
+        return {}
 
     def reset(self) -> None:
         """Forget all images."""
@@ -159,6 +179,7 @@ def _image_of(path: Path) -> str:
     return "_".join(path.name.split("_")[:3])
 
 
+@register_evaluator("cityscapes_sem_seg", "cityscapes_panoptic_seg", task="semantic")
 class CityscapesSemSegEvaluator(_CityscapesEvaluator):
     """IoU and instance-weighted iIoU of classes and categories (``IoU, iIoU, IoU_sup, iIoU_sup``)."""
 
@@ -190,6 +211,10 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
         self._saved_classes = saved_classes(class_names, UNLABELLED, colors, self._label_ids)
         self._save_predictions = save_predictions
 
+    @classmethod
+    def _options(cls, dataset: EvaluatedDataset) -> dict[str, Any]:
+        return {"save_predictions": dataset.save_predictions, "colors": dataset.colors}
+
     def _write(self, target: Path, record: dict[str, Any], output: dict[str, Any]) -> None:
         labels = predicted_labels(output, len(self._label_ids), where=record["file_name"])
         self._coverage.add(labels, np.ones(labels.shown.shape, dtype=bool), len(self._label_ids))
@@ -215,6 +240,7 @@ class CityscapesSemSegEvaluator(_CityscapesEvaluator):
         return "sem_seg", {key: 100 * float(results[name]) for key, name in keys.items()} | classes
 
 
+@register_evaluator("cityscapes_instance", "cityscapes_panoptic_seg", task="instance")
 class CityscapesInstanceEvaluator(_CityscapesEvaluator):
     """Average precision of instances (``AP, AP50``)."""
 

@@ -24,9 +24,11 @@ from maskclippp.utils.files import atomic_write
 
 from .class_metric import of_class, overall
 from .confusion import as_array
+from .dataset import EvaluatedDataset
 from .instance_images import InstanceImages, without_others
 from .instance_results import for_task, number_images, with_mask_box
 from .open_ap import open_average_precision
+from .registry import register_evaluator
 from .report import log_class_tables, write_class_csv, write_results
 from .similarity import check_similarity
 from .streaming import Scores, State, StreamingEvaluator
@@ -36,6 +38,9 @@ logger = logging.getLogger(__name__)
 COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
+@register_evaluator(
+    "ade20k_panoptic_seg", "coco_panoptic_seg", "mapillary_vistas_panoptic_seg", "coco", task="instance"
+)
 class InstanceEvaluator(StreamingEvaluator):
     """Average precision of instances, for class ids that may be scattered over a larger vocabulary.
 
@@ -82,6 +87,15 @@ class InstanceEvaluator(StreamingEvaluator):
         self._numbers = number_images(found)
         self._truth = self._all_truth = self._make_truth(found)
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> InstanceEvaluator:
+        """Make that of a dataset with an instance file; of the similarity of its classes that of the things counts."""
+        similarity = dataset.similarity
+        if similarity is not None:
+            things = sorted(dataset.thing_map.values())
+            similarity = similarity[np.ix_(things, things)]
+        return cls(**dataset.instances(), similarity=similarity)
 
     def reset(self) -> None:
         """Forget all images."""

@@ -10,15 +10,18 @@ from typing import Any
 from maskclippp.data.instance_json import InstanceFile
 from maskclippp.utils.errors import UserError, show
 
+from .dataset import EvaluatedDataset
 from .instance import InstanceEvaluator
 from .instance_results import for_task
 from .optional import earlier_numpy, require
+from .registry import register_evaluator
 
 LVIS_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 INSTALL = "pip install --no-deps lvis"
 _PACKAGE = "LVIS evaluation"
 
 
+@register_evaluator("lvis", task="instance")
 class LVISEvaluator(InstanceEvaluator):
     """As :class:`InstanceEvaluator`, with the rare, common and frequent classes of LVIS apart (APr, APc, APf)."""
 
@@ -45,6 +48,11 @@ class LVISEvaluator(InstanceEvaluator):
         """
         self._max_detections = max_detections
         super().__init__(json_file, class_ids, class_names, output_dir=output_dir)
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> LVISEvaluator:
+        """Make that of a dataset with an LVIS file."""
+        return cls(**dataset.instances())
 
     def _task_scores(self, results: list[dict[str, Any]], task: str) -> dict[str, float]:
         if not results:

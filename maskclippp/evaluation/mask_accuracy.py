@@ -18,6 +18,7 @@ from maskclippp.utils.errors import UserError
 
 from .class_metric import of_class
 from .confusion import ConfusionCounter, as_array, mean, ratio, seen_unseen_means
+from .dataset import EvaluatedDataset
 from .pictures import draw_confusion
 from .report import log_class_tables, write_class_csv, write_results
 from .streaming import Scores, State, StreamingEvaluator, add_seen
@@ -95,6 +96,22 @@ class MaskAccEvaluator(StreamingEvaluator):
         self._pictures = pictures and output_dir is not None
         self._output_dir = output_dir
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset, *, panoptic: bool = False) -> MaskAccEvaluator:
+        """Make that of a dataset.
+
+        Args:
+            dataset: with label maps, or panoptic segments.
+            panoptic: the masks are panoptic segments instead of the classes of a label map.
+        """
+        return cls(
+            dataset.class_names,
+            ignore_label=dataset.ignore_label,
+            panoptic=panoptic,
+            pictures=dataset.pictures > 0,
+            output_dir=dataset.output_folder,
+        )
 
     @property
     def confusion(self) -> np.ndarray:

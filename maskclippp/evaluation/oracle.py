@@ -21,6 +21,11 @@ from maskclippp.data.annotations import check_size, labelled_classes, read_label
 from maskclippp.utils.errors import UserError
 
 from .assignment import best_assignment, label_map_masks
+from .dataset import EvaluatedDataset
+from .instance import InstanceEvaluator
+from .panoptic import PanopticEvaluator
+from .registry import TASKS, evaluators_of
+from .semantic import SemSegEvaluator
 from .streaming import Scores, State, StreamingEvaluator
 
 
@@ -47,6 +52,34 @@ class AssignedClassesEvaluator(StreamingEvaluator):
         self._things = set(thing_ids)
         self._num_classes = num_classes
         self._ignore_label = ignore_label
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset, on: Collection[str] = TASKS) -> AssignedClassesEvaluator:
+        """Make that of a dataset.
+
+        Args:
+            dataset: with label maps, or panoptic segments.
+            on: tasks to score.
+
+        Raises:
+            UserError: none of them can be scored.
+        """
+        makers: dict[str, type[StreamingEvaluator]] = {"semantic": SemSegEvaluator}
+        if dataset.is_panoptic:
+            own = {each.task: each.kind for each in evaluators_of(dataset.evaluator_type)}
+            makers |= {"panoptic": PanopticEvaluator, "instance": own.get("instance", InstanceEvaluator)}
+        chosen = [task for task in makers if task in on]
+        if not chosen or "stuff_classes" not in dataset.metadata.as_dict():
+            raise UserError(
+                f"{dataset.where} has nothing that generated masks can be scored on (TEST.SEGMENTOR_ONLY) with the "
+                "tasks that are on"
+            )
+        return cls(
+            {task: makers[task].for_dataset(dataset) for task in chosen},
+            thing_ids=dataset.thing_map.values(),
+            num_classes=len(dataset.class_names),
+            ignore_label=dataset.ignore_label,
+        )
 
     def reset(self) -> None:
         """Forget all images."""

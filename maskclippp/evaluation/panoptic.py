@@ -18,9 +18,11 @@ from maskclippp.utils.errors import UserError
 
 from .class_metric import of_class
 from .confusion import as_array
+from .dataset import EvaluatedDataset
 from .panoptic_areas import AreaCounts
 from .panoptic_matching import ImageMatches, PanopticCounts, match_segments, mean_quality
 from .pictures import draw_confusion, draw_gallery
+from .registry import register_evaluator
 from .report import write_class_csv, write_results
 from .saved_segments import save_annotations, save_segments, saved_categories
 from .similarity import check_similarity
@@ -32,6 +34,13 @@ logger = logging.getLogger(__name__)
 _METRICS = ("PQ", "SQ", "RQ")
 
 
+@register_evaluator(
+    "ade20k_panoptic_seg",
+    "coco_panoptic_seg",
+    "mapillary_vistas_panoptic_seg",
+    "cityscapes_panoptic_seg",
+    task="panoptic",
+)
 class PanopticEvaluator(StreamingEvaluator):
     """Scores panoptic segments against the PNG and the ``segments_info`` of each record, without files of its own.
 
@@ -71,6 +80,22 @@ class PanopticEvaluator(StreamingEvaluator):
         self._pictures = pictures if output_dir else 0
         self._save_predictions = save_predictions and output_dir is not None
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> PanopticEvaluator:
+        """Make that of a dataset with panoptic segments."""
+        dataset_ids = dataset.class_ids()
+        dataset_ids |= {index: number for number, index in dataset.thing_map.items()}
+        return cls(
+            dataset.class_names,
+            dataset.thing_map.values(),
+            dataset_ids=[dataset_ids[index] for index in range(len(dataset.class_names))],
+            similarity=dataset.similarity,
+            pictures=dataset.pictures,
+            save_predictions=dataset.save_predictions,
+            strict_areas=bool(dataset.metadata.get("described_in", "")),
+            output_dir=dataset.output_folder,
+        )
 
     def reset(self) -> None:
         """Forget all images."""

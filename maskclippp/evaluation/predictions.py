@@ -20,7 +20,9 @@ from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
 
 from .confusion import as_array
+from .dataset import EvaluatedDataset
 from .label_maps import predicted_labels
+from .registry import ALWAYS, register_evaluator
 from .saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
 from .saved_segments import save_annotations, save_segments, saved_categories
 from .streaming import Scores, State, StreamingEvaluator
@@ -28,6 +30,7 @@ from .streaming import Scores, State, StreamingEvaluator
 logger = logging.getLogger(__name__)
 
 
+@register_evaluator("images", task=ALWAYS)
 class PredictionWriter(StreamingEvaluator):
     """Writes what the model returns: label maps, panoptic segments, instances.
 
@@ -66,6 +69,19 @@ class PredictionWriter(StreamingEvaluator):
         self._categories = saved_categories(class_names, self._dataset_ids, set(thing_ids))
         self._output_dir = output_dir
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> PredictionWriter:
+        """Make that of a dataset with pictures and class names."""
+        ids = dataset.class_ids()
+        return cls(
+            dataset.class_names,
+            [ids[index] for index in range(len(ids))],
+            thing_ids=dataset.thing_map.values(),
+            ignore_label=dataset.ignore_label,
+            colors=dataset.colors,
+            output_dir=dataset.output_folder,
+        )
 
     def reset(self) -> None:
         """Forget all pictures; files stay."""

@@ -21,15 +21,18 @@ from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
 from maskclippp.utils.errors import UserError
 
-from .assignment import best_overlaps
+from .assignment import best_overlaps, intersections, iou_of_shared, matched_in_turn
 from .class_metric import of_class
 from .confusion import as_array, mean, ratio
+from .dataset import EvaluatedDataset
 from .report import log_class_tables, write_class_csv, write_results
 from .streaming import Scores, State, StreamingEvaluator
 
 logger = logging.getLogger(__name__)
 
 THRESHOLDS = np.arange(50, 100, 5) / 100
+LIMITS = (10, 100)
+"""Masks of an image that count in AR@10 and AR@100: those with the highest object scores."""
 _UNIT = 1 << 40  # of summed IoU; eight million segments of one class fit
 
 
@@ -37,6 +40,9 @@ class MaskRecallEvaluator(StreamingEvaluator):
     """Recall at IoU 0.50, 0.55, ..., 0.95 and mean best IoU of the true segments, whatever the masks are called.
 
     Several true segments may share one mask. Pixels without label count in no union.
+
+    Of masks with scores, AR@10 and AR@100 as well: the class-agnostic average recall of COCO's evaluation (useCats=0),
+    in which the masks of an image, by falling score, take one segment each, and all pixels of a mask count.
     """
 
     def __init__(
@@ -61,18 +67,29 @@ class MaskRecallEvaluator(StreamingEvaluator):
         self._output_dir = output_dir
         self.reset()
 
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> MaskRecallEvaluator:
+        """Make that of a dataset with label maps, or panoptic segments."""
+        return cls(
+            dataset.class_names,
+            panoptic=dataset.is_panoptic,
+            ignore_label=dataset.ignore_label,
+            output_dir=dataset.output_folder,
+        )
+
     def reset(self) -> None:
         """Forget all images."""
         shape = (len(THRESHOLDS) + 2, len(self._class_names))
         self._counts = np.zeros(shape, dtype=np.int64)  # found at each threshold, summed IoU, segments; by class
-        self._images, self._masks = 0, 0
+        self._images, self._masks, self._ranked = 0, 0, 0
+        self._matched = np.zeros((len(LIMITS), len(THRESHOLDS)), dtype=np.int64)
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         """Count the true segments of some images.
 
         Args:
             inputs: records with ``sem_seg_file_name``, or ``pan_seg_file_name`` and ``segments_info``.
-            outputs: dicts with ``pred_masks``, (Q, H, W) bool.
+            outputs: dicts with ``pred_masks``, (Q, H, W) bool, and perhaps ``mask_scores``, (Q,).
 
         Raises:
             UserError: no annotation, or one of another size.
@@ -80,9 +97,15 @@ class MaskRecallEvaluator(StreamingEvaluator):
         for record, output in zip(inputs, outputs, strict=True):
             masks = as_array(output["pred_masks"]).astype(bool)
             regions, classes = self._truth(record, masks.shape[-2:])
-            best = best_overlaps(masks, regions, len(classes))
-            present = np.bincount(regions.ravel(), minlength=len(classes) + 1)[: len(classes)] > 0
-            best, classes = best[present], classes[present]
+            area = np.bincount(regions.ravel(), minlength=len(classes) + 1)[: len(classes)]
+            present = area > 0
+            shared = intersections(masks, regions, len(classes))
+            best, classes = best_overlaps(shared[:, :-1], area)[present], classes[present]
+            if "mask_scores" in output:
+                order = np.argsort(-as_array(output["mask_scores"]), kind="stable")
+                iou = iou_of_shared(shared[:, :-1], area, shared.sum(axis=1))[order][:, present]
+                self._matched += matched_in_turn(iou, THRESHOLDS, LIMITS)
+                self._ranked += 1
             rows = [*(best >= THRESHOLDS[:, None]), np.rint(best * _UNIT), np.ones(len(best))]
             for row, values in enumerate(rows):
                 np.add.at(self._counts[row], classes, values.astype(np.int64))
@@ -91,19 +114,28 @@ class MaskRecallEvaluator(StreamingEvaluator):
 
     def state_dict(self) -> State:
         """Counts."""
-        return {"counts": torch.from_numpy(self._counts.copy()), "images": self._images, "masks": self._masks}
+        return {
+            "counts": torch.from_numpy(self._counts.copy()),
+            "images": self._images,
+            "masks": self._masks,
+            "matched": torch.from_numpy(self._matched.copy()),
+            "ranked": self._ranked,
+        }
 
     def add_state(self, state: State) -> None:
         """Add counts."""
         self._counts += state["counts"].numpy()
         self._images += state["images"]
         self._masks += state["masks"]
+        self._matched += state["matched"].numpy()
+        self._ranked += state["ranked"]
 
     def score(self) -> Scores:
         """Return ``{"mask_recall": scores}`` in percent.
 
         Scores are AR (mean recall over the thresholds), R50, R75, mBestIoU, all over segments; masks (their mean number
-        per image, no percentage); then ``AR-<class>`` and ``BestIoU-<class>``.
+        per image, no percentage); AR@10 and AR@100 if the masks of all images have scores; then ``AR-<class>`` and
+        ``BestIoU-<class>``.
 
         Raises:
             UserError: no image has a true segment.
@@ -120,6 +152,12 @@ class MaskRecallEvaluator(StreamingEvaluator):
             "mBestIoU": 100 * float(self._counts[-2].sum() / total / _UNIT),
             "masks": self._masks / self._images,
         }
+        if self._ranked == self._images:
+            recall = (self._matched / total).mean(axis=1)
+            scores |= {f"AR@{limit}": 100 * float(value) for limit, value in zip(LIMITS, recall, strict=True)}
+        else:
+            missing = self._images - self._ranked
+            logger.info("No AR@10 and AR@100: the masks of %d of %d images have no scores", missing, self._images)
         logger.info("Masks: %s", ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
         present = segments > 0
         columns = {

@@ -25,8 +25,10 @@ from .confusion import (
     ratio,
     seen_unseen_means,
 )
+from .dataset import EvaluatedDataset
 from .label_maps import CoverageCounter, predicted_labels
 from .pictures import draw_confusion, draw_gallery
+from .registry import register_evaluator
 from .report import log_class_tables, write_class_csv, write_results
 from .saved_label_maps import save_label_map, saved_classes, unlabelled_value, write_legend
 from .similarity import check_similarity
@@ -101,6 +103,9 @@ def _areas(confusion: np.ndarray, similarity: np.ndarray | None = None) -> tuple
     return (similarity * counts).sum(axis=0), gt_pixels, gt_pixels + false_positives
 
 
+@register_evaluator(
+    "sem_seg", "ade20k_panoptic_seg", "coco_panoptic_seg", "mapillary_vistas_panoptic_seg", task="semantic"
+)
 class SemSegEvaluator(StreamingEvaluator):
     """Scores label maps at the original image size; keeps counts only, no predictions."""
 
@@ -138,6 +143,24 @@ class SemSegEvaluator(StreamingEvaluator):
         unlabelled = unlabelled_value(len(self._class_names), self._ignore_label)
         self._saved_classes = saved_classes(self._class_names, unlabelled, colors)
         self.reset()
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> SemSegEvaluator:
+        """Make that of a dataset with label maps."""
+        if dataset.is_panoptic and not dataset.metadata.sem_seg_root:
+            raise UserError(
+                f"dataset '{dataset.metadata.name}' has no label maps, which semantic evaluation needs: name them in "
+                "labels, or switch it off with MODEL.MASK_FORMER.TEST.SEMANTIC_ON False"
+            )
+        return cls(
+            dataset.class_names,
+            ignore_label=dataset.ignore_label,
+            similarity=dataset.similarity,
+            pictures=dataset.pictures,
+            save_predictions=dataset.save_predictions,
+            colors=dataset.colors,
+            output_dir=dataset.output_folder,
+        )
 
     @property
     def confusion(self) -> np.ndarray:

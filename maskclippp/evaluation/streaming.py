@@ -18,6 +18,8 @@ import torch
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from .dataset import EvaluatedDataset
+
 State = dict[str, Any]
 Scores = dict[str, dict[str, float]]
 
@@ -32,6 +34,15 @@ def to_units(fraction: float) -> int:
 
 class StreamingEvaluator(DatasetEvaluator):
     """An evaluator whose memory does not grow with the number of images, unless its docstring says what does."""
+
+    @classmethod
+    def for_dataset(cls, dataset: EvaluatedDataset) -> StreamingEvaluator:
+        """Make the evaluator of a dataset; whatever is registered (:mod:`.registry`) can be made so.
+
+        Raises:
+            UserError: the dataset lacks what the evaluator needs.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no for_dataset, so it cannot be chosen by a dataset")
 
     @abstractmethod
     def state_dict(self) -> State:

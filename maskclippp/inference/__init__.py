@@ -6,6 +6,7 @@ from .class_logits import (
     combine_logits,
     geometric_ensemble,
     mask_classes,
+    object_scores,
     train_to_test_lookup,
 )
 from .coverage import uncovered_pixels
@@ -25,6 +26,7 @@ __all__ = [
     "geometric_ensemble",
     "instance_inference",
     "mask_classes",
+    "object_scores",
     "oneformer_instances",
     "output_size",
     "panoptic_inference",

@@ -69,6 +69,14 @@ def add_void(logits: Tensor, generator_logits: Tensor) -> Tensor:
     return torch.log(torch.cat([logits.softmax(dim=-1) * (1 - void), void], dim=-1) + EPSILON)
 
 
+def object_scores(logits: Tensor) -> Tensor:
+    """Return how sure a classifier with void (Q, K + 1) is that there is something, 1 - void, (Q,) float64 in [0, 1].
+
+    In double precision, as masks are ranked by it, and many are all but certain.
+    """
+    return 1 - logits.double().softmax(dim=-1)[:, -1]
+
+
 def combine_logits(
     logits: Tensor,
     generator_logits: Tensor,

@@ -46,7 +46,8 @@ class TaskInference:
     Attributes:
         semantic, panoptic, instance: the tasks.
         mask_accuracy: only the class of each mask.
-        segmentor_only: only the generated masks: "pred_masks" (Q, H0, W0) bool.
+        segmentor_only: only the generated masks: "pred_masks" (Q, H0, W0) bool, and "mask_scores" (Q,) if the method
+            says how sure it is that they are objects.
         label_maps: instead of "sem_seg" return its arg-max "sem_seg_labels" (H0, W0), for which the scores of all
             classes are never held at once; K where the prediction is void.
         object_threshold, overlap_threshold: see :func:`~maskclippp.inference.panoptic_inference`.
@@ -136,7 +137,9 @@ class TaskInference:
         rules = self._rules(prediction.rules)
         if self.segmentor_only:
             solid, _ = binary_masks(prediction.resize(size).masks)
-            return {"pred_masks": solid, "uncovered_is_void": rules.uncovered_is_void}
+            scores = prediction.object_scores
+            ranks = {} if scores is None else {"mask_scores": scores.cpu()}
+            return {"pred_masks": solid, "uncovered_is_void": rules.uncovered_is_void} | ranks
         if self.mask_accuracy:
             return overlapping | self._mask_classes(prediction.logits, prepared.seen.to(prediction.logits.device))
         return overlapping | self._segment(prediction.resize(size), prepared)

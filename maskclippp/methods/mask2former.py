@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maskclippp.criteria import MaskTargets, SetCriterion
 from maskclippp.data.vocabularies import comparable_names
-from maskclippp.inference import output_size, train_to_test_lookup
+from maskclippp.inference import object_scores, output_size, train_to_test_lookup
 from maskclippp.mask_generators.head import MaskHead
 from maskclippp.mask_generators.mask_decoder import MaskPredictions
 from maskclippp.mask_generators.published import generator_weights
@@ -206,8 +206,10 @@ class Mask2Former(Method):
         (found,) = self.predict(canvas)
         logits = ResampledMasks.of(found.mask_logits[0].float()).resize(tuple(canvas.shape[-2:]))
         soft = logits.crop(tuple(record["image"].shape[-2:])).resize(output_size(record)).dense().sigmoid_()
-        classes = None if only_masks else to_test_logits(found.class_logits[0].float(), prepared)
-        return MaskPrediction(classes, ResampledMasks.of(soft))
+        found_classes = found.class_logits[0].float()
+        if only_masks:
+            return MaskPrediction(None, ResampledMasks.of(soft), object_scores=object_scores(found_classes))
+        return MaskPrediction(to_test_logits(found_classes, prepared), ResampledMasks.of(soft))
 
     def predict(self, pixels: Tensor, intermediate: bool = False) -> list[MaskPredictions]:
         """(B, 3, H, W), normalised and padded -> predictions; see :class:`MaskHead`."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from maskclippp.criteria import build_criterion
 from maskclippp.data.vocabularies import comparable_names, same_to_encoder, seen_ignoring_case
 from maskclippp.data.vocabularies.templates import get_templates
-from maskclippp.inference import combine_logits, train_to_test_lookup
+from maskclippp.inference import combine_logits, object_scores, train_to_test_lookup
 from maskclippp.mask_generators import GeneratorInput, MaskGenerator, build_mask_generator
 from maskclippp.similarity import SimilarityContext, build_psm, cosine_similarity, max_over_synonyms
 from maskclippp.structures import (
@@ -262,7 +262,9 @@ class MaskCLIPpp(Method):
         """Find masks and label them, with void if the generator knows it."""
         proposals, rules = self.propose(records, prepared), self.segmentor.rules
         if only_masks:
-            return [MaskPrediction(None, masks, rules) for masks in proposals.masks]
+            sure = [None] * len(records) if proposals.logits is None else map(object_scores, proposals.logits)
+            pairs = zip(proposals.masks, sure, strict=True)
+            return [MaskPrediction(None, masks, rules, scores) for masks, scores in pairs]
         output = self.visual_encoder(self._images(records), proposals.masks)
         bank = prepared.bank
         logits = max_over_synonyms(self.name_logits(output, bank), bank.class_index, bank.num_classes)

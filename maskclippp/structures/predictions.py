@@ -18,11 +18,14 @@ class MaskPrediction:
         logits: (Q, K), or (Q, K + 1) with void as the last; None where only masks were wanted.
         masks: Q views that cover the unpadded picture, in [0, 1].
         rules: what they mean where none is, and how they become results.
+        object_scores: (Q,) in [0, 1], how sure it is that each mask is of something, 1 - the probability of void; may
+            be given where only masks were wanted. None: it is not said.
     """
 
     logits: Tensor | None
     masks: ResampledMasks
     rules: MaskRules = MaskRules()
+    object_scores: Tensor | None = None
 
     def resize(self, size: tuple[int, int]) -> MaskPrediction:
         """See it on another grid, resized as the rules say."""

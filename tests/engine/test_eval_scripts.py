@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from maskclippp.data.datasets import DATASETS
 from maskclippp.evaluation import benchmarks
 
 SEMANTIC = ["MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "False", "MODEL.MASK_FORMER.TEST.INSTANCE_ON", "False"]
@@ -164,6 +165,28 @@ def test_the_number_of_functions(root_dir):
     for script, count in (("eval_all.sh", 10 + 1), ("eval_mask_acc.sh", 33 + 1)):
         names = re.findall(r"^(eval_\w+)\(\)", (root_dir / script).read_text(), re.MULTILINE)
         assert len(set(names)) == len(names) == count
+
+
+def test_every_set_of_the_table_has_its_functions(root_dir):
+    """And no function is of another set; the names of datasets stand in the table alone."""
+    lines = (root_dir / "maskclippp/evaluation/benchmarks.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in lines if line.startswith("set\t")]
+    starts = ("eval_", "eval_mask_acc_", "eval_pan_mask_acc_")
+    wanted = {f"{start}{row[1]}" for row in rows for start, cell in zip(starts, row[4:], strict=True) if cell != "-"}
+    scripts = [(root_dir / script).read_text() for script in ("eval_all.sh", "eval_mask_acc.sh")]
+    found = {name for text in scripts for name in re.findall(r"^(eval_\w+)\(\)", text, re.MULTILINE)}
+    others = "default without_psm all everything mask_acc pan_mask_acc mask_acc_base mask_acc_mess".split()
+    assert found - wanted == {f"eval_{name}" for name in others} and wanted <= found
+    assert not [row[3] for row in rows if row[3] in "".join(scripts)]
+    assert {row[3] for row in rows} <= set(DATASETS) and len({row[1] for row in rows}) == len(rows)
+
+
+def test_the_settings_of_the_caller_change_nothing(call, root_dir):
+    """Word splitting of one's own, and strict shells."""
+    lines = "eval_ade847 c.yaml w.pth 0 t; eval_mask_acc_base c.yaml w.pth 0 t 1; eval_mask_acc c.yaml w.pth 0 t 1"
+    plain = call("eval_all.sh", f"source '{root_dir}/eval_mask_acc.sh'; {lines}")[1]
+    changed = call("eval_all.sh", f"source '{root_dir}/eval_mask_acc.sh'; set -u; IFS=,; {lines}")[1][len(plain) :]
+    assert len(plain) == 7 and changed == plain
 
 
 def test_usage(call):

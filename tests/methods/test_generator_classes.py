@@ -88,7 +88,8 @@ def test_nothing_to_ensemble_is_an_error():
 def test_masks_without_classes(records):
     model, _ = closed_model()
     (result,) = labeller(model, TaskInference(segmentor_only=True))(records)
-    assert result.keys() == {"pred_masks", "uncovered_is_void"} and not result["uncovered_is_void"]
+    assert result.keys() == {"pred_masks", "uncovered_is_void", "mask_scores"} and not result["uncovered_is_void"]
+    assert result["mask_scores"].shape == (3,) and ((result["mask_scores"] > 0) & (result["mask_scores"] < 1)).all()
     masks = result["pred_masks"]
     assert masks.shape == (3, 30, 40) and masks.dtype == torch.bool
     expected = torch.nn.functional.interpolate(

@@ -132,7 +132,7 @@ def test_each_wrong_name_in_one_line(text, problem, root_dir, tmp_path):
 
 def test_a_dataset_without_evaluator(root_dir, tmp_path, monkeypatch):
     text = "DATASETS: {TEST: [toy_sem_seg_val]}\n"
-    monkeypatch.setattr(configs, "EVALUATOR_TYPES", ("coco",))
+    monkeypatch.setattr(configs, "evaluator_types", lambda: ("coco",))
     assert "dataset 'toy_sem_seg_val' (type 'sem_seg') has no evaluator" in only_problem(
         toy_with(root_dir, tmp_path, text)
     )

@@ -21,7 +21,7 @@ from maskclippp.data.datasets import get_metadata, register_all
 from maskclippp.data.mappers import MAPPERS
 from maskclippp.data.vocabularies.templates import get_templates
 from maskclippp.engine.optimizer import build_gradient_clipper, build_optimizer, build_scheduler
-from maskclippp.evaluation.build import EVALUATOR_TYPES
+from maskclippp.evaluation.build import evaluator_types
 from maskclippp.mask_generators import MASK_GENERATOR_REGISTRY
 from maskclippp.methods import MaskCLIPpp
 from maskclippp.similarity.build import PSM_REGISTRY
@@ -207,9 +207,10 @@ def _message(look_up: Any, name: str) -> list[str]:
 
 def _without_evaluator(cfg: CfgNode, dataset: str) -> list[str]:
     kind = get_metadata(dataset).get("evaluator_type", None)
-    if cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC or kind in EVALUATOR_TYPES:
+    kinds = evaluator_types()
+    if cfg.MODEL.MASKCLIPPP.TEST.MASK_ACC or kind in kinds:
         return []
-    return [f"dataset '{dataset}' (type '{kind}') has no evaluator{did_you_mean(str(kind), EVALUATOR_TYPES)}"]
+    return [f"dataset '{dataset}' (type '{kind}') has no evaluator{did_you_mean(str(kind), kinds)}"]
 
 
 def build_on_meta(cfg: CfgNode) -> nn.Module:

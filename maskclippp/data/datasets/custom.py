@@ -10,6 +10,7 @@ Keys, paths relative to the file (see datasets/README.md for examples)::
     classes: ...              list of entries, {id: entry}, a vocabulary's name, or a file (.tsv, or a class list)
     ignore_label: 255         value of unlabelled pixels; by default 255, or 65535 for 256 and more classes
     image_ext, label_ext      ends of the file names; by default those that are found
+    evaluator: TYPE           evaluator_type of the metadata, for evaluators of your own; by default as the kind says
 
 One of labels, instances and panoptic says what the dataset is; beside panoptic the other two are for its semantic and
 instance evaluation. With images and classes alone it is a dataset to predict on.
@@ -69,7 +70,7 @@ def custom_row(name: str) -> DatasetRow:
         kind=kind,
         vocabulary=name,
         classes=classes,
-        evaluator_type=_EVALUATOR_TYPES[kind],
+        evaluator_type=file.text("evaluator") or _EVALUATOR_TYPES[kind],
         image_root=file.path("images"),
         sem_seg_root=file.path("labels"),
         panoptic_root=segments if panoptic else "",

@@ -14,7 +14,7 @@ from .listing import IMAGE_SUFFIXES
 
 PATHS = ("images", "labels", "instances", "panoptic", "segments")
 FOLDERS = ("images", "labels", "segments")
-KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext")
+KEYS = (*PATHS, "classes", "ignore_label", "image_ext", "label_ext", "evaluator")
 MAX_LABEL = 65535
 MAX_ID_DIGITS = 18
 

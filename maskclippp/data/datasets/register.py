@@ -148,7 +148,7 @@ def _metadata(row: DatasetRow, root: str) -> dict[str, Any]:
     }
     if row.kind == "images":
         things = {vocabulary.ids[index]: index for index, thing in enumerate(vocabulary.is_thing) if thing}
-        return common | {"thing_dataset_id_to_contiguous_id": things}
+        return common | {"thing_dataset_id_to_contiguous_id": things, "has_annotations": False}
     common |= {"sem_seg_root": os.path.join(root, row.sem_seg_root), "gt_ext": row.label_ext}
     if row.domain:
         foreground = [index for index in range(len(vocabulary)) if index != row.background_class]
