@@ -26,6 +26,7 @@ from .class_metric import of_class, overall
 from .confusion import as_array
 from .instance_images import InstanceImages, without_others
 from .instance_results import for_task, number_images, with_mask_box
+from .instance_truth import doubtful_masks
 from .open_ap import open_average_precision
 from .report import log_class_tables, write_class_csv, write_results
 from .similarity import check_similarity
@@ -184,14 +185,10 @@ class InstanceEvaluator(StreamingEvaluator):
     def _say_what_is_not_covered(self) -> None:
         if self._left_out:
             logger.warning("instance evaluation: %s: %s", self._json_file, self._left_out)
-        annotations = self._truth.dataset["annotations"]
-        if not annotations:
+        if not self._truth.dataset["annotations"]:
             logger.warning("instance evaluation: %s has no annotations; no score is defined", self._json_file)
-        drawn = [entry["segmentation"] for entry in annotations if isinstance(entry["segmentation"], dict)]
-        empty = int((coco_mask.area(drawn) == 0).sum()) if drawn else 0
-        if empty:
-            message = "instance evaluation: %d of %d true masks have no pixel; no mask can match them"
-            logger.warning(message, empty, len(annotations))
+        for line in doubtful_masks(self._truth.dataset, str(self._json_file)):
+            logger.warning("instance evaluation: %s", line)
 
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
         image_id = self._images.find(record)
