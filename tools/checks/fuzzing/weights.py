@@ -29,6 +29,12 @@ _SUFFIXES = (".pth", ".pth", ".pt", ".bin", ".pkl", ".pkl", ".safetensors", ".sa
 _TOY = ASSETS / "toy_clip" / "open_clip_model.safetensors"
 
 
+class _Model(nn.Linear):
+    """What a method is to the checkpointer."""
+
+    checkpoint_prefixes = ("",)
+
+
 class _RunsCode:
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -78,8 +84,8 @@ def clip_case(around: Surroundings) -> Case:
     return Case(lambda: create_clip("toy-clip", str(path)), (path.name,))
 
 
-def _model() -> nn.Module:
-    return nn.Linear(3, 2)
+def _model() -> _Model:
+    return _Model(3, 2)
 
 
 def _write(around: Surroundings, path: Path) -> Path:
