@@ -31,7 +31,7 @@ from maskclippp.utils.torch_files import save_torch
 
 from .file_stamps import evaluation_stamps
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """To be raised when the meaning of a saved state changes without another version of the package."""
 # Keys that change no result.
 _WITHOUT_EFFECT = ("OUTPUT_DIR", "SOLVER", "WANDB", "DATALOADER", "SEED", "CUDNN_BENCHMARK")

@@ -262,8 +262,12 @@ def test_counts_in_a_list_where_nothing_was_predicted(tmp_path, caplog) -> None:
     evaluator = InstanceEvaluator(path, {json.loads(path.read_text())["categories"][0]["id"]: 0}, ["dog"])
     caplog.clear()
     assert math.isnan(evaluator.evaluate()["segm"]["AP"])
-    records = [{"file_name": entry["file_name"], "image_id": entry["id"]} for entry in json.loads(path.read_text())["images"]]
-    nothing = Instances((SIZE, SIZE), pred_masks=torch.zeros(0, SIZE, SIZE), scores=torch.zeros(0), pred_classes=torch.zeros(0))
+    records = [
+        {"file_name": entry["file_name"], "image_id": entry["id"]} for entry in json.loads(path.read_text())["images"]
+    ]
+    nothing = Instances(
+        (SIZE, SIZE), pred_masks=torch.zeros(0, SIZE, SIZE), scores=torch.zeros(0), pred_classes=torch.zeros(0)
+    )
     assert math.isnan(evaluated(evaluator, records, [{"instances": nothing}] * 2)["segm"]["AP"])
     assert "1 of 2 true masks have no pixel" in caplog.text
 
