@@ -241,8 +241,8 @@ class MaskTable:
         """
         if self._by_id is not None and self._by_id != by_id:
             raise UserError(
-                f"{record['file_name']}: {self.path} has masks for the image_id of some pictures, and for the number in "
-                "the name of others; give it the ids of the dataset, or 'file_name' in place of 'image_id'"
+                f"{record['file_name']}: {self.path} has masks for the image_id of some pictures, and for the number "
+                "in the name of others; give it the ids of the dataset, or 'file_name' in place of 'image_id'"
             )
         self._by_id = by_id
 

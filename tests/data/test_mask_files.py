@@ -85,7 +85,10 @@ def test_a_list_of_images_must_be_complete(write) -> None:
         ([3], "entry 0: it has neither 'image_id' nor 'file_name'"),
         ([{"segmentation": ENTRIES[0]["segmentation"]}], "entry 0: it has neither"),
         ({"images": [{"file_name": "a.jpg"}], "annotations": []}, r"images\[0\]: it has no 'id'"),
-        ({"images": [{"id": 1}, {"id": "01"}], "annotations": []}, r"images\[1\]: id '01' is that of an image before it"),
+        (
+            {"images": [{"id": 1}, {"id": "01"}], "annotations": []},
+            r"images\[1\]: id '01' is that of an image before it",
+        ),
         (
             {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "./a.jpg"}], "annotations": []},
             r"images\[1\]: its picture './a.jpg' is that of",

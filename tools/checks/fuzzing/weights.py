@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from maskclippp.engine.checkpoint import Checkpointer
+from maskclippp.methods import Method
 from maskclippp.utils.checkpoint_io import load_part, read_checkpoint
 from maskclippp.utils.open_clip_models import create_clip
 from maskclippp.utils.paths import ASSETS
@@ -33,6 +34,7 @@ class _Model(nn.Linear):
     """What a method is to the checkpointer."""
 
     checkpoint_prefixes = ("",)
+    adapt_checkpoint = Method.adapt_checkpoint
 
 
 class _RunsCode:
