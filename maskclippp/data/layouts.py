@@ -114,7 +114,7 @@ def too_deep(path: Path) -> Path | None:
     nearest = itertools.islice(path.parents, _DEEPEST)  # somebody's path may have thousands
     doubled = (parent / parent.name / path.relative_to(parent) for parent in nearest if parent.name)
     candidates = (path / path.name, *doubled)
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((candidate for candidate in candidates if os.path.exists(candidate)), None)  # may be too long
 
 
 def deep_hint(path: str | Path) -> str:

@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from maskclippp.data.annotations import check_size
 from maskclippp.data.instance_json import InstanceFile, read_instances
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
@@ -80,6 +81,7 @@ class InstanceEvaluator(StreamingEvaluator):
         self._left_out = found.left_out
         self._check_categories({category["id"] for category in found.categories}, set(class_ids))
         self._images = InstanceImages(found.images, str(json_file))
+        self._sizes = {image["id"]: (image["height"], image["width"]) for image in found.images}
         self._numbers = number_images(found)
         self._truth = self._all_truth = self._make_truth(found)
         self.reset()
@@ -192,6 +194,7 @@ class InstanceEvaluator(StreamingEvaluator):
 
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
         image_id = self._images.find(record)
+        check_size(f"{self._json_file}, image {image_id}", self._sizes[image_id], instances.image_size)
         self._shown.add(image_id)
         if not len(instances):
             return []

@@ -246,6 +246,7 @@ def test_ground_truth_is_refused_before_anything_is_evaluated(tmp_path) -> None:
         r"annotations\[0\]: it has no mask": lambda i, a, c, r: a[0].pop("segmentation"),
         r"images\[1\]: id '1' is also that of": lambda i, a, c, r: i[1].update(id="1"),
         r"annotations\[0\]: image_id 3 is not among": lambda i, a, c, r: a[0].update(image_id=3),
+        r"i\.json, image 1: 50x60 .* its image is 60x60": lambda i, a, c, r: i[0].update(height=50),
         r"annotations\[1\]: 30x60 .* its image is 60x60": lambda i, a, c, r: a[1].update(
             segmentation={"size": [30, 60], "counts": [1800]}
         ),
