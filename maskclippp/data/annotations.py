@@ -47,8 +47,11 @@ def read_label_map(
         UserError: unreadable file, several channels, wrong size, label out of range; names the file and what was found.
     """
     image = decode(path)
+    if image.mode == "F":
+        raise UserError(f"{path}: its values are floating-point numbers; a label map has whole numbers, one of a class")
     if image.mode not in ONE_CHANNEL:
-        raise UserError(f"{path}: a label map has one channel, this file has {len(image.getbands())} ({image.mode})")
+        found = f"a label map has one channel, this file has {len(image.getbands())} ({image.mode})"
+        raise UserError(f"{path}: {found}; save numbers of classes in place of colours")
     labels = np.asarray(image).astype(np.int32)
     check_size(path, labels.shape, size_hw)
     if num_classes is not None:

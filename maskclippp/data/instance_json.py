@@ -7,6 +7,7 @@ refused before pycocotools sees it.
 from __future__ import annotations
 
 import logging
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -158,8 +159,9 @@ def _check_name(image: Entry, index: int, names: dict[str, int], where: str) -> 
     name = image["file_name"]
     if not isinstance(name, str) or not name or "\0" in name:
         raise UserError(f"{where}: its 'file_name' is {show(name)}; expected the name of a picture")
-    if names.setdefault(name, index) != index:
-        raise UserError(f"{where}: its picture {show(name)} is also that of images[{names[name]}]; list it once")
+    place = posixpath.normpath(name)
+    if names.setdefault(place, index) != index:
+        raise UserError(f"{where}: its picture {show(name)} is also that of images[{names[place]}]; list it once")
 
 
 def _side(image: Entry, side: str, where: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
@@ -11,6 +12,7 @@ from maskclippp.utils.errors import UserError
 _JUNK = "__MACOSX"
 _COMMON = ("images", "annotations", "annotations_instance", "training", "validation")
 """Folders that many a dataset has: found alone, they do not tell whose they are."""
+_DEEPEST = 32
 
 
 def is_visible(path: PurePath) -> bool:
@@ -109,9 +111,10 @@ def refuse_misplaced(root: Path, relative: str | Path, ending: str, depth: int =
 
 def too_deep(path: Path) -> Path | None:
     """Return the file or folder that is missing at ``path``, if it is there with a folder on the way twice."""
-    doubled = (parent / parent.name / path.relative_to(parent) for parent in path.parents if parent.name)
+    nearest = itertools.islice(path.parents, _DEEPEST)  # somebody's path may have thousands
+    doubled = (parent / parent.name / path.relative_to(parent) for parent in nearest if parent.name)
     candidates = (path / path.name, *doubled)
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((candidate for candidate in candidates if os.path.exists(candidate)), None)  # may be too long
 
 
 def deep_hint(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -153,6 +154,7 @@ class MaskTable:
     by_id: dict[int | str, list[int]] = field(default_factory=lambda: defaultdict(list))
     by_name: dict[str, list[int]] = field(default_factory=dict)
     is_complete: bool = False
+    _by_id: bool | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> MaskTable:
@@ -165,19 +167,10 @@ class MaskTable:
         table = cls(Path(path), _entries(found, path))
         images = found.get("images") if isinstance(found, dict) else None
         table.is_complete = isinstance(images, list)
-        for image in images if table.is_complete else ():
-            if not isinstance(image, dict) or "id" not in image:
-                raise UserError(f"{path}: an entry of 'images' has no 'id'")
-            places = table.by_id[_id(image["id"], f"{path}, 'images'")]
-            if isinstance(image.get("file_name"), str):
-                table._add_name(image["file_name"], places)
+        if table.is_complete:
+            table._list_images(images)
         for place, entry in enumerate(table.entries):
-            if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
-                table._add_name(entry["file_name"], []).append(place)
-            elif isinstance(entry, dict) and entry.get("image_id") is not None:
-                table.by_id[_id(entry["image_id"], f"{path}, entry {place}")].append(place)
-            else:
-                raise UserError(f"{path}, entry {place}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
+            table._add_entry(place, entry)
         return table
 
     @cached_property
@@ -200,18 +193,58 @@ class MaskTable:
         size_hw = (record["height"], record["width"])
         return decode_masks([self.entries[place] for place in places], self.path, size_hw=size_hw, indices=places)
 
+    def _list_images(self, images: list[Any]) -> None:
+        for index, image in enumerate(images):
+            where = f"{self.path}, images[{index}]"
+            if not isinstance(image, dict) or "id" not in image:
+                raise UserError(f"{where}: it has no 'id'")
+            key = _id(image["id"], where)
+            if key in self.by_id:
+                raise UserError(f"{where}: id {show(image['id'])} is that of an image before it; ids must differ")
+            places, name = self.by_id[key], image.get("file_name")
+            if isinstance(name, str) and self._add_name(name, places) is not places:
+                raise UserError(f"{where}: its picture {show(name)} is that of an image before it; list it once")
+
+    def _add_entry(self, place: int, entry: Any) -> None:
+        where = f"{self.path}, entry {place}"
+        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
+            self._add_name(entry["file_name"], []).append(place)
+        elif isinstance(entry, dict) and entry.get("image_id") is not None:
+            key = _id(entry["image_id"], where)
+            if self.is_complete and key not in self.by_id:
+                raise UserError(f"{where}: image_id {show(entry['image_id'])} is not among the images of the file")
+            self.by_id[key].append(place)
+        else:
+            raise UserError(f"{where}: it has neither 'image_id' nor 'file_name'; whose mask is it?")
+
     def _add_name(self, name: str, places: list[int]) -> list[int]:
-        return self.by_name.setdefault(PurePath(name).as_posix(), places)
+        return self.by_name.setdefault(posixpath.normpath(name), places)
 
     def _find(self, record: dict[str, Any]) -> list[int] | None:
         """Places of the masks of a record. Names come first: datasets number their images as they like."""
         name = self._index.find(record)
         if name is not None:
             return self.by_name[name]
-        for key in (record.get("image_id"), *own_names(record)):
-            if key is not None and (key := _id(key, record["file_name"])) in self.by_id:
-                return self.by_id[key]
-        return None
+        listed = record.get("image_id")
+        keys = [_id(key, record["file_name"]) for key in (listed, *own_names(record)) if key is not None]
+        key = next((key for key in keys if key in self.by_id), None)
+        if key is None:
+            return None
+        if listed is not None and any(other != keys[0] for other in keys):
+            self._note_numbering(record, by_id=key == keys[0])
+        return self.by_id[key]
+
+    def _note_numbering(self, record: dict[str, Any], *, by_id: bool) -> None:
+        """Raise UserError if this picture is found by its id and another one by the number in its name, or the reverse.
+
+        Then the ids are numbers of another list, and masks would go to the wrong pictures.
+        """
+        if self._by_id is not None and self._by_id != by_id:
+            raise UserError(
+                f"{record['file_name']}: {self.path} has masks for the image_id of some pictures, and for the number "
+                "in the name of others; give it the ids of the dataset, or 'file_name' in place of 'image_id'"
+            )
+        self._by_id = by_id
 
 
 def _entries(found: Any, path: str | Path) -> list[Any]:

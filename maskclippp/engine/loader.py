@@ -57,7 +57,10 @@ class TrainingStream(Dataset):
 
     def __init__(self, records: Sequence[Record], mapper: Mapper, seed: int) -> None:
         if not records:
-            raise UserError("the training datasets have no usable record; see DATASETS.TRAIN")
+            raise UserError(
+                "DATASETS.TRAIN has no picture with something to learn: those without annotations or with crowds only "
+                "are left out; name a dataset that has others"
+            )
         self._records = DatasetFromList(list(records), copy=False)
         self._mapper = mapper
         self._seed = seed

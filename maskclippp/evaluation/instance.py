@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from maskclippp.data.annotations import check_size
 from maskclippp.data.instance_json import InstanceFile, read_instances
 from maskclippp.utils.errors import UserError
 from maskclippp.utils.files import atomic_write
@@ -27,6 +28,7 @@ from .confusion import as_array
 from .dataset import EvaluatedDataset
 from .instance_images import InstanceImages, without_others
 from .instance_results import for_task, number_images, with_mask_box
+from .instance_truth import doubtful_masks
 from .open_ap import open_average_precision
 from .registry import register_evaluator
 from .report import log_class_tables, write_class_csv, write_results
@@ -84,6 +86,7 @@ class InstanceEvaluator(StreamingEvaluator):
         self._left_out = found.left_out
         self._check_categories({category["id"] for category in found.categories}, set(class_ids))
         self._images = InstanceImages(found.images, str(json_file))
+        self._sizes = {image["id"]: (image["height"], image["width"]) for image in found.images}
         self._numbers = number_images(found)
         self._truth = self._all_truth = self._make_truth(found)
         self.reset()
@@ -198,17 +201,14 @@ class InstanceEvaluator(StreamingEvaluator):
     def _say_what_is_not_covered(self) -> None:
         if self._left_out:
             logger.warning("instance evaluation: %s: %s", self._json_file, self._left_out)
-        annotations = self._truth.dataset["annotations"]
-        if not annotations:
+        if not self._truth.dataset["annotations"]:
             logger.warning("instance evaluation: %s has no annotations; no score is defined", self._json_file)
-        drawn = [entry["segmentation"] for entry in annotations if isinstance(entry["segmentation"], dict)]
-        empty = int((coco_mask.area(drawn) == 0).sum()) if drawn else 0
-        if empty:
-            message = "instance evaluation: %d of %d true masks have no pixel; no mask can match them"
-            logger.warning(message, empty, len(annotations))
+        for line in doubtful_masks(self._truth.dataset, str(self._json_file)):
+            logger.warning("instance evaluation: %s", line)
 
     def _encode(self, instances: Instances, record: dict[str, Any]) -> list[list[Any]]:
         image_id = self._images.find(record)
+        check_size(f"{self._json_file}, image {image_id}", self._sizes[image_id], instances.image_size)
         self._shown.add(image_id)
         if not len(instances):
             return []

@@ -1,4 +1,4 @@
-"""Annotated areas that contradict the pixels of a panoptic PNG: counted while an evaluation runs, told at its end."""
+"""Where a panoptic file contradicts the pixels of its PNGs: counted while an evaluation runs, told at its end."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from .streaming import State
 
 
 class AreaCounts:
-    """How many segments there are, and of how many the area is smaller or much larger than the pixels."""
+    """How many segments there are; how many have no pixel, or an area that is smaller or much larger than their pixels;
+    and how many pixels are of no segment in the file."""
 
     def __init__(self) -> None:
-        self._counts = {"all": 0, "small": 0, "large": 0}
-        self._first = {"small": "", "large": ""}
+        self._counts = {"all": 0, "small": 0, "large": 0, "empty": 0, "unlisted": 0}
+        self._first = {"small": "", "large": "", "empty": "", "unlisted": ""}
 
     def add(self, matches: ImageMatches, segments: Sequence[dict[str, Any]], where: str) -> None:
         """Add an image; ``where`` is its PNG."""
         self._counts["all"] += len(segments)
-        for kind, places in (("small", matches.small), ("large", matches.large)):
-            self._counts[kind] += len(places)
+        empty = [place for place, pixels in enumerate(matches.pixels) if not pixels]
+        large = [place for place in matches.large if matches.pixels[place]]
+        for kind, places in (("small", matches.small), ("large", large), ("empty", empty)):
             if places:
                 segment, pixels = segments[places[0]], matches.pixels[places[0]]
-                example = f"{where}, segment {segment['id']}: area {segment['area']:g}, {pixels} pixels"
-                self._first[kind] = min(filter(None, (self._first[kind], example)))
+                area = "" if kind == "empty" else f": area {segment['area']:g}, {pixels} pixels"
+                self._note(kind, len(places), f"{where}, segment {segment['id']}{area}")
+        if matches.unlisted:
+            self._note("unlisted", matches.unlisted, where)
+
+    def _note(self, kind: str, count: int, example: str) -> None:
+        self._counts[kind] += count
+        self._first[kind] = min(filter(None, (self._first[kind], example)))
 
     def state_dict(self) -> State:
         """Counts and examples."""
@@ -47,6 +55,17 @@ class AreaCounts:
                 "panoptic evaluation: 'area' of %d of %d true segments is smaller than their pixels, which are counted "
                 "instead, as in %s",
                 *(self._counts["small"], self._counts["all"], self._first["small"]),
+            )
+        if self._counts["empty"]:
+            logger.warning(
+                "panoptic evaluation: %d of %d true segments have no pixel in their PNG and count as missed, as %s",
+                *(self._counts["empty"], self._counts["all"], self._first["empty"]),
+            )
+        if self._counts["unlisted"]:
+            logger.warning(
+                "panoptic evaluation: %d pixels of the PNGs belong to segments that the JSON file does not list; they "
+                "are no class, and what is predicted there is wrong, as in %s",
+                *(self._counts["unlisted"], self._first["unlisted"]),
             )
         if self._counts["large"] and tell_large:
             logger.warning(

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from maskclippp.data.annotations import places_of_ids
+from maskclippp.data.annotations import check_size, places_of_ids
 from maskclippp.data.panoptic_segments import segment_areas
 from maskclippp.utils.errors import UserError
 
@@ -39,6 +39,7 @@ class ImageMatches:
         false_alarms: classes of predictions without a partner, except those on void and crowd.
         pixels: of each true segment.
         small, large: places of true segments whose annotated area contradicts that, see :func:`segment_areas`.
+        unlisted: pixels of the ground truth that are neither void nor of a true segment.
     """
 
     pairs: list[tuple[int, int, float, bool]]
@@ -47,6 +48,7 @@ class ImageMatches:
     pixels: list[int] = field(default_factory=list)
     small: list[int] = field(default_factory=list)
     large: list[int] = field(default_factory=list)
+    unlisted: int = 0
 
     @property
     def quality(self) -> float:
@@ -77,8 +79,7 @@ def match_segments(
     Raises:
         UserError: sizes differ, or ids and segments of the prediction do not belong together.
     """
-    if gt_ids.shape != pred_ids.shape:
-        raise UserError(f"{where}: prediction has shape {pred_ids.shape}, ground truth {gt_ids.shape}")
+    check_size(where, gt_ids.shape, pred_ids.shape)
     true_ids = [segment["id"] for segment in gt_segments]
     found_ids = [segment["id"] for segment in pred_segments]
     rows, columns = _places(gt_ids, true_ids, where), _places(pred_ids, found_ids, where)
@@ -88,7 +89,8 @@ def match_segments(
     pixels = pixels[:, 1:-1]  # (void, true segments, others) x predicted segments
 
     void, overlap, pred_area = pixels[0], pixels[1:-1], pixels.sum(axis=0)
-    own_pixels = np.bincount(rows, minlength=len(true_ids) + 2)[1:-1]
+    of_truth = np.bincount(rows, minlength=len(true_ids) + 2)
+    own_pixels = of_truth[1:-1]
     gt_area, small, large = segment_areas(gt_segments, own_pixels)
     gt_class = np.array([segment["category_id"] for segment in gt_segments], dtype=np.int64)
     pred_class = np.array([segment["category_id"] for segment in pred_segments], dtype=np.int64)
@@ -117,6 +119,7 @@ def match_segments(
         pixels=own_pixels.tolist(),
         small=small,
         large=large,
+        unlisted=int(of_truth[-1]),
     )
 
 

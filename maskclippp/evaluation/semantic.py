@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskclippp.data.annotations import read_label_map
+from maskclippp.data.annotations import check_size, read_label_map
 from maskclippp.data.coverage import log_coverage
 from maskclippp.data.datasets import default_ignore_label
 from maskclippp.utils.errors import UserError
@@ -194,6 +194,7 @@ class SemSegEvaluator(StreamingEvaluator):
             gt = read_label_map(path, num_classes=num_classes, ignore_label=self._ignore_label)
             labels = predicted_labels(output, num_classes, where=path)
             pred = labels.scored
+            check_size(path, gt.shape, pred.shape)
             self._seen = add_seen(self._seen, output.get("category_overlapping_mask"))
             self._region.add(pred, gt, self._ignore_label, where=path)
             self._images += 1

@@ -274,3 +274,9 @@ def test_pictures_are_opened_in_one_place(root_dir) -> None:
         if "Image.open(" in line and "formats=" not in line
     ]
     assert not opened
+
+
+def test_label_maps_of_other_numbers_say_what_they_hold(tmp_path) -> None:
+    Image.fromarray(np.zeros((2, 3), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match=r"float\.tif: its values are floating-point numbers"):
+        read_label_map(tmp_path / "float.tif")

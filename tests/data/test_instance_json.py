@@ -145,6 +145,7 @@ REFUSED = [
     (lambda i, a, c: i[1].pop("id"), r"images\[1\]: its 'id' is None"),
     (image(file_name=3), r"images\[1\]: its 'file_name' is 3"),
     (image(file_name="a.jpg"), r"images\[1\]: its picture 'a.jpg' is also that of images\[0\]"),
+    (image(file_name="./a.jpg"), r"images\[1\]: its picture './a.jpg' is also that of images\[0\]"),
     (image(file_name="a\0b"), r"images\[1\]: its 'file_name'"),
     (lambda i, a, c: i.append("c.jpg"), r"images\[2\]: 'c.jpg' in place of an entry"),
     (lambda i, a, c: i[1].pop("height"), r"images\[1\]: its 'height' is None"),

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from maskclippp.data.datasets import get_dataset, register_all
 from maskclippp.data.mappers import InferenceMapper, SemanticMapper, build_mapper
 from maskclippp.data.mappers.color_jitter import SSDColorJitter
+from maskclippp.data.mappers.common import read_record_image
 from maskclippp.utils.errors import UserError
 
 from .conftest import write_labels, write_picture
@@ -176,3 +177,14 @@ def test_jitter_does_not_depend_on_the_channel_order() -> None:
         np.random.seed(seed)
         bgr = SSDColorJitter("BGR").get_transform(image).apply_image(image[..., ::-1])
         assert (rgb == bgr[..., ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "reason"),
+    [((20, 12), "annotated without the rotation in its EXIF data"), ((12, 21), "another picture")],
+)
+def test_a_picture_of_another_size_says_why(tmp_path, size_hw, reason) -> None:
+    Image.new("RGB", (20, 12)).save(tmp_path / "a.png")
+    record = {"file_name": str(tmp_path / "a.png"), "height": size_hw[0], "width": size_hw[1]}
+    with pytest.raises(UserError, match=reason):
+        read_record_image(record, "RGB")

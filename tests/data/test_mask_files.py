@@ -84,13 +84,34 @@ def test_a_list_of_images_must_be_complete(write) -> None:
         ("text", "found str"),
         ([3], "entry 0: it has neither 'image_id' nor 'file_name'"),
         ([{"segmentation": ENTRIES[0]["segmentation"]}], "entry 0: it has neither"),
-        ({"images": [{"file_name": "a.jpg"}], "annotations": []}, "an entry of 'images' has no 'id'"),
+        ({"images": [{"file_name": "a.jpg"}], "annotations": []}, r"images\[0\]: it has no 'id'"),
+        (
+            {"images": [{"id": 1}, {"id": "01"}], "annotations": []},
+            r"images\[1\]: id '01' is that of an image before it",
+        ),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "./a.jpg"}], "annotations": []},
+            r"images\[1\]: its picture './a.jpg' is that of",
+        ),
+        ({"images": [{"id": 1}], "annotations": [{"image_id": 2}]}, "entry 0: image_id 2 is not among the images"),
     ],
 )
 def test_other_files(write, content: Any, message: str) -> None:
     """Are refused when read."""
     with pytest.raises(UserError, match=rf"masks\.json.*{message}"):
         MaskTable.read(write(content))
+
+
+def test_ids_of_another_numbering_are_refused(write) -> None:
+    """The dataset counts from 0, the file as the pictures are called: some pictures would get masks of others."""
+    path = write(entries({"image_id": 1}, {"image_id": 2}))
+    table = MaskTable.read(path)
+    assert (table.masks(record("1.jpg", image_id=0)) == MASKS[[0]]).all()
+    with pytest.raises(UserError, match=r"2\.jpg: .*masks\.json has masks for the image_id of some pictures, and for"):
+        table.masks(record("2.jpg", image_id=1))
+    table = MaskTable.read(path)
+    for image_id, name in ((1, "x.jpg"), (2, "1.jpg")):
+        assert (table.masks(record(name, image_id=image_id)) == MASKS[[image_id - 1]]).all()
 
 
 def test_broken_masks_are_found_when_asked_for(write) -> None:

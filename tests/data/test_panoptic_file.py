@@ -151,6 +151,39 @@ def test_wrong_annotations(make, tmp_path, path, value, message) -> None:
     assert str(error.value).startswith(f"{tmp_path}/pan.json, ") and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "x/../a.jpg"])
+def test_two_annotations_with_one_file_are_refused(make, again) -> None:
+    def picture(content: dict) -> None:
+        content["images"][1]["file_name"] = again
+
+    def png(content: dict) -> None:
+        content["annotations"][1]["file_name"] = again.replace("jpg", "png")
+
+    for change, what in ((picture, "picture"), (png, "PNG")):
+        with pytest.raises(UserError, match=f"annotation 1: its {what} .* is also that of annotation 0"):
+            get_dataset(make([("a.jpg", "a.png"), ("b.jpg", "b.png")], change))
+
+
+@pytest.mark.parametrize(("value", "thing"), [("0", False), (0.0, False), (False, False), ("1", True), (True, True)])
+def test_spellings_of_isthing(make, value, thing) -> None:
+    name = make([("a.jpg", "a.png")], lambda content: content.update(categories=_with_isthing(value)))
+    assert custom_row(name).classes.is_thing == (False, thing)
+
+
+def test_isthing_is_checked_and_told_where_it_is_missing(make, caplog) -> None:
+    for value in ("no", 2, [], -1):
+        name = make([("a.jpg", "a.png")], lambda content, value=value: content.update(categories=_with_isthing(value)))
+        with pytest.raises(UserError, match="'isthing' of category 2 is .*; it must be 1 .things. or 0 .stuff."):
+            custom_row(name)
+    name = make([("a.jpg", "a.png")], lambda content: content.update(categories=_with_isthing(None)))
+    assert custom_row(name).classes.is_thing == (False, True)
+    assert "1 of 2 categories have no 'isthing', first category 2; they are taken as things" in caplog.text
+
+
+def _with_isthing(value: Any) -> list[dict[str, Any]]:
+    return [CATEGORIES[0], CATEGORIES[1] | {"isthing": value}]
+
+
 @pytest.mark.parametrize("key", ["image_id", "file_name", "segments_info"])
 def test_missing_keys(make, key) -> None:
     with pytest.raises(UserError, match=rf"pan\.json, annotation 0: '{key}' is missing"):

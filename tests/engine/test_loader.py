@@ -72,7 +72,7 @@ def test_wrong_input_in_a_worker_stays_one_line(workers):
 def test_errors():
     with pytest.raises(UserError, match="IMS_PER_BATCH 4 is no multiple of the 3 processes"):
         batches(world_size=3)
-    with pytest.raises(UserError, match="no usable record"):
+    with pytest.raises(UserError, match="no picture with something to learn"):
         TrainingStream([], noisy, 1)
 
 

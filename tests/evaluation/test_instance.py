@@ -246,6 +246,7 @@ def test_ground_truth_is_refused_before_anything_is_evaluated(tmp_path) -> None:
         r"annotations\[0\]: it has no mask": lambda i, a, c, r: a[0].pop("segmentation"),
         r"images\[1\]: id '1' is also that of": lambda i, a, c, r: i[1].update(id="1"),
         r"annotations\[0\]: image_id 3 is not among": lambda i, a, c, r: a[0].update(image_id=3),
+        r"i\.json, image 1: 50x60 .* its image is 60x60": lambda i, a, c, r: i[0].update(height=50),
         r"annotations\[1\]: 30x60 .* its image is 60x60": lambda i, a, c, r: a[1].update(
             segmentation={"size": [30, 60], "counts": [1800]}
         ),
@@ -253,3 +254,27 @@ def test_ground_truth_is_refused_before_anything_is_evaluated(tmp_path) -> None:
     for message, change in wrong.items():
         with pytest.raises(UserError, match=message):
             square_world(tmp_path / "i.json", change)
+
+
+def test_counts_in_a_list_where_nothing_was_predicted(tmp_path, caplog) -> None:
+    """Then the protocol's package has not packed them."""
+    path = tmp_path / "i.json"
+    square_world(path, lambda i, a, c, r: a[0].update(segmentation={"size": [SIZE, SIZE], "counts": [SIZE * SIZE]}))
+    evaluator = InstanceEvaluator(path, {json.loads(path.read_text())["categories"][0]["id"]: 0}, ["dog"])
+    caplog.clear()
+    assert math.isnan(evaluator.evaluate()["segm"]["AP"])
+    records = [
+        {"file_name": entry["file_name"], "image_id": entry["id"]} for entry in json.loads(path.read_text())["images"]
+    ]
+    nothing = Instances(
+        (SIZE, SIZE), pred_masks=torch.zeros(0, SIZE, SIZE), scores=torch.zeros(0), pred_classes=torch.zeros(0)
+    )
+    assert math.isnan(evaluated(evaluator, records, [{"instances": nothing}] * 2)["segm"]["AP"])
+    assert "1 of 2 true masks have no pixel" in caplog.text
+
+
+@pytest.mark.parametrize(("area", "told"), [(0, True), (99 * 99, True), (1000, False), (1024, False), (2000, False)])
+def test_areas_that_move_a_mask_among_other_sizes_are_told(tmp_path, caplog, area: int, told: bool) -> None:
+    scores = square_world(tmp_path / "i.json", lambda i, a, c, r: [entry.update(area=area) for entry in a])
+    assert scores["segm"]["AP"] == pytest.approx(100)
+    assert ("'area' of 2 of 2 true masks" in caplog.text) == told

@@ -147,7 +147,7 @@ def test_files_on_request(golden, tmp_path) -> None:
 def test_wrong_input(golden) -> None:
     make, records, outputs, _ = golden
     ids, segments = outputs[0]["panoptic_seg"]
-    with pytest.raises(UserError, match=r"0\.png: prediction has shape \(2, 2\), ground truth \(36, 44\)"):
+    with pytest.raises(UserError, match=r"0\.png: 36x44 .height x width., but its image is 2x2"):
         make().process(records[:1], [{"panoptic_seg": (torch.zeros(2, 2, dtype=torch.int32), [])}])
     with pytest.raises(UserError, match=r"pixels of segment 1, which is not among its segments"):
         make().process(records[:1], [{"panoptic_seg": (ids, segments[1:])}])

@@ -67,3 +67,16 @@ def test_implausible_areas_of_own_data_are_told(world, caplog, area, quality, to
         found = scores(*world(area), strict_areas=True)["panoptic_seg"]
     assert found["PQ"] == pytest.approx(quality)
     assert ("'area' of 4 of 4 true segments is more than 1.1 times their pixels" in caplog.text) == bool(told)
+
+
+def test_segments_without_pixels_and_pixels_without_segments_are_told(world, caplog) -> None:
+    records, outputs = world(24)
+    records[0]["segments_info"][1] = {"id": 77, "category_id": 1, "area": 24}
+    found = scores(records, outputs, ranks=2, strict_areas=True)["panoptic_seg"]
+    assert found["PQ"] == pytest.approx((100 + 50) / 2)
+    assert "1 of 4 true segments have no pixel in their PNG and count as missed, as" in caplog.text
+    assert "0.png, segment 77" in caplog.text and "24 pixels of the PNGs belong to segments" in caplog.text
+    assert "more than 1.1 times" not in caplog.text
+    caplog.clear()
+    scores(*world(24))
+    assert caplog.text == ""

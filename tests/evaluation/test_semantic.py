@@ -110,7 +110,7 @@ def test_files_and_tables(label_file, tmp_path, caplog) -> None:
 def test_wrong_input(label_file) -> None:
     evaluator = SemSegEvaluator(["a", "b", "c"])
     record = {"file_name": "a.jpg", "sem_seg_file_name": str(label_file)}
-    with pytest.raises(UserError, match=r"labels\.png: prediction has shape \(2, 2\), ground truth \(2, 3\)"):
+    with pytest.raises(UserError, match=r"labels\.png: 2x3 .height x width., but its image is 2x2"):
         evaluator.process([record], [{"sem_seg_labels": torch.zeros(2, 2, dtype=torch.long)}])
     with pytest.raises(UserError, match=r"labels\.png: the prediction has 5 classes, the dataset 3"):
         evaluator.process([record], [{"sem_seg": torch.zeros(5, 2, 3)}])

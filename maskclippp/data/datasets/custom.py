@@ -28,7 +28,7 @@ from maskclippp.utils.errors import UserError, show
 from maskclippp.utils.logging import log_once
 
 from ..annotations import read_json
-from ..instance_json import categories_by_id
+from ..instance_json import categories_by_id, whole_number
 from ..vocabularies import Vocabulary, parse_class_list, split_synonyms
 from ..vocabularies.check import read_classes
 from .custom_file import DatasetFile
@@ -126,8 +126,26 @@ def _classes(file: DatasetFile, kind: str) -> Vocabulary:
                 f"{file.where('classes')}: {len(entries)} classes, but {file.path(_annotation_key(kind))} has "
                 f"{len(categories)} categories; list one class for each, in the order of their ids"
             )
-    things = tuple(kind == "instance" or bool(category.get("isthing", 1)) for category in categories.values())
+    things = tuple(kind == "instance" or _is_thing(file, category) for category in categories.values())
+    silent = [class_id for class_id, category in categories.items() if category.get("isthing") is None]
+    if kind == "panoptic" and silent:
+        log_once(
+            logger,
+            logging.WARNING,
+            f"{file.path('panoptic')}: {len(silent)} of {len(categories)} categories have no 'isthing', first category "
+            f"{silent[0]}; they are taken as things",
+        )
     return Vocabulary(file.name, tuple(categories), things, tuple(tuple(split_synonyms(entry)) for entry in entries))
+
+
+def _is_thing(file: DatasetFile, category: dict[str, Any]) -> bool:
+    """What a category of a panoptic file says; nothing means yes."""
+    value = category.get("isthing")
+    number = int(value) if isinstance(value, bool) else 1 if value is None else whole_number(value)
+    if number not in (0, 1):
+        where = f"{file.path('panoptic')}: 'isthing' of category {category['id']}"
+        raise UserError(f"{where} is {show(value)}; it must be 1 (things) or 0 (stuff)")
+    return bool(number)
 
 
 def _positions(file: DatasetFile, given: Any, by_id: Mapping[int, str]) -> Vocabulary:

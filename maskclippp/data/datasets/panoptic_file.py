@@ -55,6 +55,7 @@ def load_panoptic(row: DatasetRow, root: Path) -> Loaded:
                 "segments_info": annotation["segments_info"],
             }
         )
+    _refuse_shared_files(records, json_file)
     if row.sem_seg_root:
         labels = existing(row, root / row.sem_seg_root, "folder of label maps")
         for record, name in zip(records, _best(labels, _label_names(row, annotations, names)), strict=True):
@@ -65,6 +66,19 @@ def load_panoptic(row: DatasetRow, root: Path) -> Loaded:
         first = next(image_id for image_id in pictures if image_id in without)
         gaps.append(f"{len(without)} of {len(pictures)} images of {json_file} have no annotation, first image {first}")
     return Loaded(records, len(records) + len(without), tuple(gaps))
+
+
+def _refuse_shared_files(records: Sequence[Record], json_file: Path) -> None:
+    """Raise UserError if two annotations have one picture or one PNG: one of them is another picture's."""
+    for key, what in (("file_name", "picture"), ("pan_seg_file_name", "PNG")):
+        first: dict[str, int] = {}
+        for index, record in enumerate(records):
+            other = first.setdefault(os.path.normpath(record[key]), index)
+            if other != index:
+                raise UserError(
+                    f"{json_file}, annotation {index}: its {what} {record[key]} is also that of annotation {other}; "
+                    "give each its own"
+                )
 
 
 def below(name: str, where: str) -> str:

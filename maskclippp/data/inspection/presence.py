@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def find(row: DatasetRow, root: str | Path) -> Presence:
     """
     root = Path(root)
     paths = _needed(row)
-    missing = tuple(path for path in paths if not (root / path).exists())
+    missing = tuple(path for path in paths if not os.path.exists(root / path))
     if missing:
         # Pictures are often shared with other datasets: they alone do not make a dataset half present.
         others = [path for path in paths if path not in missing and path != row.image_root]

@@ -28,9 +28,12 @@ def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
     height, width = image.shape[:2]
     expected = (record.setdefault("height", height), record.setdefault("width", width))
     if expected != (height, width):
+        reason = "one of the two files is of another picture"
+        if expected == (width, height):
+            reason = "perhaps it was annotated without the rotation in its EXIF data, which is applied here"
         raise UserError(
             f"{record['file_name']}: {height}x{width} (height x width), but its annotation says "
-            f"{expected[0]}x{expected[1]}; one of the two files is of another picture"
+            f"{expected[0]}x{expected[1]}; {reason}"
         )
     return image
 

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from maskclippp.data.datasets import DATASETS, register_all
 from maskclippp.data.datasets.loaders import load_records
 from maskclippp.data.inspection.presence import find
 from maskclippp.data.inspection.scan import scan
+from maskclippp.data.layouts import deep_hint
 from maskclippp.utils.errors import UserError
 
 from .miniatures import MINIATURES, Miniature, build_lvis, labels, picture, quarters, write_json
@@ -171,6 +173,13 @@ def test_the_check_tells_of_a_folder_too_deep(tmp_path) -> None:
     assert f"{folder}/val2017/000000000009.jpg" in find(row, tmp_path).missing[0]
     with pytest.raises(UserError, match="one folder too deep, .*val2017/val2017/000000000009.jpg: move it up"):
         load_records(row, str(tmp_path))
+
+
+@pytest.mark.parametrize("parts", [("x" * 5000,), ("x",) * 3000])
+def test_paths_that_are_too_long_are_not_there(tmp_path, parts) -> None:
+    assert deep_hint(tmp_path.joinpath(*parts)) == ""
+    row = replace(DATASETS["toy_sem_seg_val"], sem_seg_root="/".join(parts))
+    assert find(row, tmp_path).state == "absent"
 
 
 def test_cityscapes_of_instance_ids(tmp_path) -> None:

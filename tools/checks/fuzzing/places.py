@@ -24,6 +24,7 @@ from maskclippp.utils.open_clip_models import create_clip
 
 from .case import Case, Surroundings
 
+_RECORD = {"file_name": "a", "height": 1, "width": 1}
 _READERS: tuple[tuple[Callable[[str], Any], str], ...] = (
     (load_config, ".yaml"),
     (read_checkpoint, ".pth"),
@@ -45,7 +46,7 @@ _READERS: tuple[tuple[Callable[[str], Any], str], ...] = (
     (get_metadata, ".yaml"),
     (get_metadata, ".json"),
     (lambda path: read_stems(Path(path)), ".txt"),
-    (lambda path: OfflineSegmentor(source=path, suffix=".png").read({"file_name": "a", "height": 1, "width": 1}), ""),
+    (lambda path: OfflineSegmentor(source=path, suffix=".png").read(_RECORD, None), ""),
 )
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from maskclippp.engine.checkpoint import Checkpointer
+from maskclippp.methods import Method
 from maskclippp.utils.checkpoint_io import load_part, read_checkpoint
 from maskclippp.utils.open_clip_models import create_clip
 from maskclippp.utils.paths import ASSETS
@@ -27,6 +28,13 @@ from .mutations import damage_bytes, damage_tree, json_text
 
 _SUFFIXES = (".pth", ".pth", ".pt", ".bin", ".pkl", ".pkl", ".safetensors", ".safetensors")
 _TOY = ASSETS / "toy_clip" / "open_clip_model.safetensors"
+
+
+class _Model(nn.Linear):
+    """What a method is to the checkpointer."""
+
+    checkpoint_prefixes = ("",)
+    adapt_checkpoint = Method.adapt_checkpoint
 
 
 class _RunsCode:
@@ -78,8 +86,8 @@ def clip_case(around: Surroundings) -> Case:
     return Case(lambda: create_clip("toy-clip", str(path)), (path.name,))
 
 
-def _model() -> nn.Module:
-    return nn.Linear(3, 2)
+def _model() -> _Model:
+    return _Model(3, 2)
 
 
 def _write(around: Surroundings, path: Path) -> Path:
