@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import configurable
-from detectron2.layers import ShapeSpec
-from torch import Tensor, nn
+from torch import nn
 
 from maskclippp.structures import ImageBatch, VisualOutput
 from maskclippp.utils.errors import UserError
-from maskclippp.utils.finetune import finetune
 
 from .attention import to_map
-from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_policies import MaskPolicy, SoftBias, build_mask_policy
-from .token_encoder import keep_policy_names
+from .mask_policies import MaskPolicy, SoftBias
+from .tower_encoder import TowerEncoder
 from .towers import LatentPoolTower, PoolTower, ResNetTower
 
 
-class PoolEncoder(VisualEncoder):
+class PoolEncoder(TowerEncoder):
     """The query of the pooling reads, for each mask, the patches under it.
 
     Features: "m_embs"; "i_embs" of the picture; "p_embs" of places, where the tower has a value path; its stages.
@@ -38,48 +35,21 @@ class PoolEncoder(VisualEncoder):
 
     @configurable
     def __init__(self, tower: PoolTower, policy: MaskPolicy, **options: Any) -> None:
-        super().__init__(**options)
         if not isinstance(policy, SoftBias):
             raise UserError(
                 f"MASK_POLICY {type(policy).__name__} needs a tower with mask tokens in its blocks, and "
                 f"{type(self).__name__} ends in attention pooling; use SoftBias"
             )
-        self.tower = tower
-        self.policy = policy
-        self.proxy = tower.module
-        valid = ("m_embs", *(("p_embs",) if tower.has_value_path else ()), "i_embs", *tower.stages)
+        super().__init__(tower, policy, **options)
+
+    def _check_features(self) -> None:
+        valid = ("m_embs", *(("p_embs",) if self.tower.has_value_path else ()), "i_embs", *self.tower.stages)
         for name in self.out_features:
             if name not in valid:
                 raise UserError(f"OUT_FEATURES '{name}' of {type(self).__name__}: valid are {', '.join(valid)}")
-        finetune(self.proxy, self.finetune_type, tower.part)
-        keep_policy_names(self)
 
-    @classmethod
-    def from_config(cls, cfg, whole=None) -> dict[str, Any]:
-        """Read a VISUAL_ENCODER config node."""
-        tower = cls.tower_class.from_node(cfg)
-        return {"tower": tower, "policy": build_mask_policy(cfg, tower), **common_options(cfg)}
-
-    @property
-    def smallest_side(self) -> int:
-        """The stride of the last features."""
-        return self.tower.stride
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Return channels and stride of the requested features and of "emb"."""
-        shapes = {"emb": ShapeSpec(channels=self.tower.embed_dim)}
-        for name in self.out_features:
-            if name in self.tower.stages:
-                channels, stride = self.tower.stage_shape(name)
-                shapes[name] = ShapeSpec(channels=channels, stride=stride)
-            else:
-                stride = self.tower.stride if name == "p_embs" else None
-                shapes[name] = ShapeSpec(channels=self.tower.embed_dim, stride=stride)
-        return {name + self.feature_suffix: shape for name, shape in shapes.items()}
-
-    def areas(self, batch: ImageBatch) -> list[Tensor]:
-        """Return the sum of each mask on the patch grid."""
-        return self.policy.on_grid(batch.masks, self.tower.grid(tuple(batch.pixels.shape[-2:]))).areas()
+    def _inner_shape(self, name: str) -> tuple[int, int] | None:
+        return self.tower.stage_shape(name) if name in self.tower.stages else None
 
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""

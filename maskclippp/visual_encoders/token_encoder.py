@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
-from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
 from maskclippp.structures import ImageBatch, VisualOutput
 from maskclippp.utils.errors import UserError
-from maskclippp.utils.finetune import finetune
-from maskclippp.utils.published_names import use_published_names
 
 from .attention import attend, attend_with_own, merge_heads, to_map
-from .base import VisualEncoder, common_options
 from .build import VISUAL_ENCODER_REGISTRY
-from .mask_policies import MaskGuide, MaskPolicy, build_mask_policy
+from .mask_policies import MaskGuide, MaskPolicy
+from .tower_encoder import TowerEncoder
 from .towers import BlockTower, CLIPTower, EVATower
 
 
-class TokenEncoder(VisualEncoder):
+class TokenEncoder(TowerEncoder):
     """Runs image tokens and mask tokens through the blocks of a tower.
 
     Image tokens (class + patches) attend to each other as in plain CLIP. From the policy's first block on, each mask
@@ -47,44 +43,20 @@ class TokenEncoder(VisualEncoder):
 
     @configurable
     def __init__(self, tower: BlockTower, policy: MaskPolicy, **options: Any) -> None:
-        super().__init__(**options)
-        self.num_blocks = len(tower.blocks)
-        if not 1 <= policy.first_block <= self.num_blocks:
+        num_blocks = len(tower.blocks)
+        if not 1 <= policy.first_block <= num_blocks:
             raise UserError(
-                f"MASK_PRIOR_BEG {policy.first_block} is not a block of this encoder; valid are 1 to {self.num_blocks}"
+                f"MASK_PRIOR_BEG {policy.first_block} is not a block of this encoder; valid are 1 to {num_blocks}"
             )
-        self.tower = tower
-        self.policy = policy
-        self.proxy = tower.module
-        self._check_features()
-        finetune(self.proxy, self.finetune_type, tower.part)
-        keep_policy_names(self)
-
-    @classmethod
-    def from_config(cls, cfg, whole=None) -> dict[str, Any]:
-        """Read a VISUAL_ENCODER config node."""
-        tower = cls.tower_class.from_node(cfg)
-        return {"tower": tower, "policy": build_mask_policy(cfg, tower), **common_options(cfg)}
+        super().__init__(tower, policy, **options)
 
     @property
-    def smallest_side(self) -> int:
-        """One patch."""
-        return self.tower.stride
+    def num_blocks(self) -> int:
+        """Blocks of the tower."""
+        return len(self.tower.blocks)
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Return channels and stride of the requested features and of "emb"."""
-        shapes = {"emb": ShapeSpec(channels=self.tower.embed_dim)}
-        for name in self.out_features:
-            if name.startswith("block") or name == "p_keys":
-                shapes[name] = ShapeSpec(channels=self.tower.width, stride=self.tower.stride)
-            else:
-                stride = self.tower.stride if name == "p_embs" else None
-                shapes[name] = ShapeSpec(channels=self.tower.embed_dim, stride=stride)
-        return {name + self.feature_suffix: shape for name, shape in shapes.items()}
-
-    def areas(self, batch: ImageBatch) -> list[Tensor]:
-        """Return the sum of each mask on the patch grid."""
-        return self.policy.on_grid(batch.masks, self.tower.grid(tuple(batch.pixels.shape[-2:]))).areas()
+    def _inner_shape(self, name: str) -> tuple[int, int] | None:
+        return (self.tower.width, self.tower.stride) if name.startswith("block") or name == "p_keys" else None
 
     def encode(self, batch: ImageBatch) -> VisualOutput:
         """Encode one batch; see the class."""
@@ -205,13 +177,6 @@ class TokenEncoder(VisualEncoder):
                 )
             if name not in valid:
                 raise UserError(f"OUT_FEATURES '{name}' of {type(self).__name__}: valid are {', '.join(valid)}")
-
-
-def keep_policy_names(encoder: VisualEncoder) -> None:
-    """Save and load the parameters of ``encoder.policy`` without "policy.", as published checkpoints name them."""
-    own = "|".join(re.escape(name) for name in encoder.policy.state_dict())
-    if own:
-        use_published_names(encoder, ((r"^policy\.", ""),), ((rf"^({own})$", r"policy.\1"),))
 
 
 @VISUAL_ENCODER_REGISTRY.register()
